@@ -1,0 +1,1 @@
+//! The Rust door of the seed documents: contexts, models, inference results, errors.

@@ -1,0 +1,1 @@
+//! The only caller of the C++ engine: raw declarations and safe wrappers.

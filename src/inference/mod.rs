@@ -1,0 +1,1 @@
+//! Sessions, scheduler, sampling, stop strings, text streams, constraints.

@@ -1,0 +1,9 @@
+//! libworker: an embeddable inference worker behind one stable C ABI.
+
+pub mod cuda;
+pub mod engine;
+pub mod error;
+pub mod ffi;
+pub mod inference;
+pub mod model;
+pub mod registry;

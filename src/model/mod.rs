@@ -1,0 +1,1 @@
+//! What a model file holds: GGUF, architecture, tokenizer, chat template.

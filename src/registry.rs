@@ -1,0 +1,1 @@
+//! The global handle registry: typed, generational.
