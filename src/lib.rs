@@ -7,3 +7,4 @@ pub mod ffi;
 pub mod inference;
 pub mod model;
 pub mod registry;
+pub mod telemetry;
