@@ -12,12 +12,12 @@
 #include <span>
 
 #include "engine.h"
+#include "vram_tracker.h"
 
 namespace worker {
 
+class CpuDevice;
 class KvCache;
-class ThreadPool;
-class VramTracker;
 
 /* One model's forward pass on one device. Not thread-safe: one call of `run` at a time. */
 class Forward {
@@ -43,11 +43,11 @@ class Forward {
  * doubled, misshapen), naming the tensor, what was expected and what was found. Does not read the tensors' data. */
 void check_model(const engine_model_description &description, std::span<const engine_tensor> tensors);
 
-/* Does check_model, then builds the CPU's forward pass. Tensor data, the pool and the tracker must outlive it; names are
- * not kept. */
+/* Does check_model, then builds the CPU's forward pass. Tensor data and the device must outlive it; names are not kept.
+ * Scratch is taken from the device in the owner's name. */
 std::unique_ptr<Forward> make_cpu_forward(const engine_model_description &description,
-                                          std::span<const engine_tensor> tensors, ThreadPool &pool,
-                                          VramTracker &tracker);
+                                          std::span<const engine_tensor> tensors, CpuDevice &device,
+                                          VramOwner owner);
 
 /* The instruction set that the CPU kernels use: "scalar", "avx2" or "avx512". WORKER_CPU_PATH forces one; a value that
  * is unknown or that this CPU lacks is an invalid parameter naming the ones that work. */
