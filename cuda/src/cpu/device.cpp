@@ -3,7 +3,7 @@
 #include "cuda_error.h"
 #include "device_memory.h"
 #include "forward.h"
-#include "topology.h"
+#include "cpu/topology.h"
 
 #include <algorithm>
 #include <atomic>
