@@ -21,7 +21,7 @@ class KvCache;
 
 /* One model's forward pass on one device. Not thread-safe: one call of `run` at a time. */
 class Forward {
-  public:
+public:
     Forward() = default;
     Forward(const Forward &) = delete;
     Forward &operator=(const Forward &) = delete;
@@ -44,10 +44,9 @@ class Forward {
 void check_model(const engine_model_description &description, std::span<const engine_tensor> tensors);
 
 /* Does check_model, then builds the CPU's forward pass. Tensor data and the device must outlive it; names are not kept.
- * Scratch is taken from the device in the owner's name. */
+ * Scratch is recorded on the device as the owner's intermediate buffers. */
 std::unique_ptr<Forward> make_cpu_forward(const engine_model_description &description,
-                                          std::span<const engine_tensor> tensors, CpuDevice &device,
-                                          VramOwner owner);
+                                          std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner);
 
 /* The instruction set that the CPU kernels use: "scalar", "avx2" or "avx512". WORKER_CPU_PATH forces one; a value that
  * is unknown or that this CPU lacks is an invalid parameter naming the ones that work. */
