@@ -12,16 +12,16 @@
 #include <span>
 
 #include "engine.h"
+#include "vram_tracker.h"
 
 namespace worker {
 
+class CpuDevice;
 class KvCache;
-class ThreadPool;
-class VramTracker;
 
 /* One model's forward pass on one device. Not thread-safe: one call of `run` at a time. */
 class Forward {
-  public:
+public:
     Forward() = default;
     Forward(const Forward &) = delete;
     Forward &operator=(const Forward &) = delete;
@@ -43,11 +43,10 @@ class Forward {
  * doubled, misshapen), naming the tensor, what was expected and what was found. Does not read the tensors' data. */
 void check_model(const engine_model_description &description, std::span<const engine_tensor> tensors);
 
-/* Does check_model, then builds the CPU's forward pass. Tensor data, the pool and the tracker must outlive it; names are
- * not kept. */
+/* Does check_model, then builds the CPU's forward pass. Tensor data and the device must outlive it; names are not kept.
+ * Scratch is recorded on the device as the owner's intermediate buffers. */
 std::unique_ptr<Forward> make_cpu_forward(const engine_model_description &description,
-                                          std::span<const engine_tensor> tensors, ThreadPool &pool,
-                                          VramTracker &tracker);
+                                          std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner);
 
 /* The instruction set that the CPU kernels use: "scalar", "avx2" or "avx512". WORKER_CPU_PATH forces one; a value that
  * is unknown or that this CPU lacks is an invalid parameter naming the ones that work. */
