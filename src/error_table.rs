@@ -17,6 +17,10 @@ macro_rules! error_table {
             (7, KernelLaunchFailed, "WORKER_ERROR_KERNEL_LAUNCH_FAILED", "Kernel launch failed", 500, false, "A GPU kernel could not be started or ended with an error.");
             (8, ResidencyFailed, "WORKER_ERROR_RESIDENCY_FAILED", "Memory residency check failed", 500, false, "Weights are not where they were put, or could not be locked there; the detail names the allocation.");
             (99, Unknown, "WORKER_ERROR_UNKNOWN", "Unknown error", 500, false, "A failure that fits no other code.");
+            (100, NotInitialized, "WORKER_ERROR_NOT_INITIALIZED", "Worker is not running", 503, false, "No worker is running in this process; bootstrap one first.");
+            (101, AlreadyInitialized, "WORKER_ERROR_ALREADY_INITIALIZED", "Worker is already running", 409, false, "A worker is starting, running or shutting down; it is untouched.");
+            (102, ShuttingDown, "WORKER_ERROR_SHUTTING_DOWN", "Worker is shutting down", 503, true, "The worker takes no new work; what runs may finish.");
+            (103, Unhealthy, "WORKER_ERROR_UNHEALTHY", "Worker is unhealthy", 503, true, "The last health check failed and the worker is configured to refuse new work until one succeeds.");
             (110, InvalidHandle, "WORKER_ERROR_INVALID_HANDLE", "Invalid handle", 400, false, "The value was never given out by this library: zero, forged or damaged.");
             (111, StaleHandle, "WORKER_ERROR_STALE_HANDLE", "Handle is no longer valid", 400, false, "The object was closed, perhaps by another thread, or ended with what owned it.");
             (112, WrongKind, "WORKER_ERROR_WRONG_KIND", "Handle is of another kind", 400, false, "The handle names an object of another kind, such as a session where a model is asked for.");
