@@ -205,7 +205,7 @@ void engine_cache_free(engine_cache *cache) noexcept { const std::unique_ptr<eng
 int32_t engine_cache_copy_page(engine_cache *cache, uint32_t from, uint32_t to, engine_error *error) noexcept {
     return guard(error, [&] {
         require(cache, "cache");
-        cache->cache.copy_page(from, to);
+        cache->model->model.copy_page(cache->cache, from, to);
     });
 }
 

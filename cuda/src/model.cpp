@@ -77,6 +77,11 @@ void Model::run(KvCache &cache, const engine_batch &batch) {
     forward_->run(batch, cache);
 }
 
+void Model::copy_page(KvCache &cache, uint32_t from, uint32_t to) {
+    const std::lock_guard turn(turn_);
+    cache.copy_page(from, to);
+}
+
 std::vector<engine_tensor> Model::take_over(std::span<const engine_tensor> tensors) {
     const auto place_after = [](uint64_t offset, uint64_t bytes) {
         return (offset + bytes + tensor_alignment - 1) & ~(tensor_alignment - 1);

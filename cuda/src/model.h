@@ -13,6 +13,7 @@
 #include <memory>
 #include <mutex>
 #include <span>
+#include <vector>
 
 namespace worker {
 
@@ -33,9 +34,10 @@ public:
 
     /* Checks the batch, then runs it. Calls from several threads take turns. */
     void run(KvCache &cache, const engine_batch &batch);
+    /* Takes its turn as a batch does: a batch may be writing the page. */
+    void copy_page(KvCache &cache, uint32_t from, uint32_t to);
 
 private:
-    void use_in_place(std::span<const engine_tensor> tensors);
     std::vector<engine_tensor> take_over(std::span<const engine_tensor> tensors);
     void copy_in(std::span<const engine_tensor> from, std::span<const engine_tensor> to, LoadProgress &progress);
 
