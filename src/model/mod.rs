@@ -1,1 +1,7 @@
 //! What a model file holds: GGUF, architecture, tokenizer, chat template.
+
+pub mod gguf;
+pub mod map;
+
+pub use gguf::{GgufFile, Metadata, StringArray, TensorInformation};
+pub use map::{LoadMode, Mapping};

@@ -1,0 +1,216 @@
+//! A model file's bytes: mapped read-only, or copied into memory of our own. The only `unsafe` of the reading side.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use memmap2::{Mmap, MmapMut};
+
+use crate::error::{Code, Error, Result};
+
+/// How the file's bytes come into the process.
+///
+/// `Map` shares the page cache: nothing is copied, several processes share the pages, and loading takes as long as the
+/// first reading of each page. The price: whoever may write to the file can harm this process. Truncating it makes the
+/// next access to a lost page raise SIGBUS, which ends the process, and writing into it changes the weights underfoot.
+/// `Copy` reads the file into anonymous memory once (in huge pages where the system has them) and keeps nothing mapped:
+/// what happens to the file afterwards does not matter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LoadMode {
+    /// Read-only map of the file.
+    Map,
+    /// A private copy of the file.
+    Copy,
+}
+
+/// The bytes of one file, page-aligned, read-only, for as long as this lives.
+pub struct Mapping {
+    map: Mmap,
+    length: usize,
+    /// The mapped file, to see whether its size changes; `None` where the bytes are our own.
+    file: Option<File>,
+}
+
+impl Mapping {
+    /// Opens a regular file. Directories, FIFOs, sockets and devices are refused without waiting for them.
+    pub fn open(path: &Path, mode: LoadMode) -> Result<Arc<Self>> {
+        let (file, length) = open_regular(path)?;
+        match mode {
+            LoadMode::Map => Self::of_file(path, file, length),
+            LoadMode::Copy => Self::copy_of_file(path, &file, length),
+        }
+    }
+
+    /// A copy of `bytes`, page-aligned as a file's map is.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Arc<Self>> {
+        let mut map = anonymous(bytes.len())?;
+        map[..bytes.len()].copy_from_slice(bytes);
+        Self::of_memory(map, bytes.len())
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.map[..self.length]
+    }
+
+    /// Whether a mapped file still has the size it was mapped with; a copy never changes.
+    pub fn check_size(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let now = file.metadata().map_err(|error| input_output("the mapped file", "look at", &error))?.len();
+        if now == self.length as u64 {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::ModelLoadFailed,
+            format!("the file changed while it was read: it had {} bytes, now it has {now}", self.length),
+        ))
+    }
+
+    fn of_file(path: &Path, file: File, length: usize) -> Result<Arc<Self>> {
+        if length == 0 {
+            return Self::from_bytes(&[]);
+        }
+        // SAFETY: the map is read-only and private to this struct, which hands out shared slices within it only. That
+        // no one else truncates or rewrites the file is the host's promise in this mode; see `LoadMode`. Every value
+        // read from the map is checked when it is read, and no length is read twice.
+        let map = unsafe { Mmap::map(&file) }.map_err(|error| input_output(&shown(path), "map", &error))?;
+        if map.len() < length {
+            return Err(Error::new(
+                Code::ModelLoadFailed,
+                format!("{}: the file shrank from {length} to {} bytes while it was opened", shown(path), map.len()),
+            ));
+        }
+        Ok(Arc::new(Self { map, length, file: Some(file) }))
+    }
+
+    fn copy_of_file(path: &Path, file: &File, length: usize) -> Result<Arc<Self>> {
+        let mut map = anonymous(length)?;
+        // By positions, in pieces: a single read call moves at most 2 GiB.
+        let mut done = 0;
+        while done < length {
+            let end = length.min(done + COPY_PIECE);
+            file.read_exact_at(&mut map[done..end], done as u64).map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => Error::new(
+                    Code::ModelLoadFailed,
+                    format!("{}: the file became shorter than its {length} bytes while it was read", shown(path)),
+                ),
+                _ => input_output(&shown(path), "read", &error),
+            })?;
+            done = end;
+        }
+        Self::of_memory(map, length)
+    }
+
+    fn of_memory(map: MmapMut, length: usize) -> Result<Arc<Self>> {
+        let map = map.make_read_only().map_err(|error| input_output("memory for the model", "protect", &error))?;
+        Ok(Arc::new(Self { map, length, file: None }))
+    }
+}
+
+impl fmt::Debug for Mapping {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = if self.file.is_some() { "mapped" } else { "copied" };
+        write!(formatter, "Mapping({kind}, {} bytes)", self.length)
+    }
+}
+
+/// Opens without blocking (a FIFO with no writer would hang an ordinary open) and refuses all but regular files.
+fn open_regular(path: &Path) -> Result<(File, usize)> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK | libc::O_CLOEXEC | libc::O_NOCTTY)
+        .open(path)
+        .map_err(|error| input_output(&shown(path), "open", &error))?;
+    let metadata = file.metadata().map_err(|error| input_output(&shown(path), "look at", &error))?;
+    if !metadata.is_file() {
+        let found = if metadata.is_dir() { "a directory" } else { "a FIFO, socket or device" };
+        return Err(Error::new(Code::InputOutput, format!("{}: expected a file, found {found}", shown(path))));
+    }
+    let length = usize::try_from(metadata.len()).map_err(|_| {
+        Error::new(Code::OutOfMemory, format!("{}: {} bytes exceed the address space", shown(path), metadata.len()))
+    })?;
+    Ok((file, length))
+}
+
+fn anonymous(length: usize) -> Result<MmapMut> {
+    // An empty map is refused by the system; one byte more is never seen.
+    let map = MmapMut::map_anon(length.max(1)).map_err(|error| {
+        Error::new(Code::OutOfMemory, format!("cannot get {length} bytes of memory for the model: {error}"))
+    })?;
+    #[cfg(target_os = "linux")]
+    // Only a wish: without huge pages everything works, with more misses of the address cache.
+    let _ = map.advise(memmap2::Advice::HugePage);
+    Ok(map)
+}
+
+fn input_output(subject: &str, action: &str, error: &io::Error) -> Error {
+    Error::new(Code::InputOutput, format!("{subject}: cannot {action}: {error}"))
+}
+
+fn shown(path: &Path) -> String {
+    path.display().to_string()
+}
+
+const COPY_PIECE: usize = 256 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn file_of(bytes: &[u8]) -> tempfile::NamedTempFile {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(bytes).unwrap();
+        file.flush().unwrap();
+        file
+    }
+
+    #[test]
+    fn both_modes_give_the_files_bytes() {
+        for content in [&b""[..], b"x", &[7; 10_000]] {
+            let file = file_of(content);
+            for mode in [LoadMode::Map, LoadMode::Copy] {
+                let mapping = Mapping::open(file.path(), mode).unwrap();
+                assert_eq!(mapping.bytes(), content);
+                mapping.check_size().unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_copy_outlives_the_truncation_of_its_file_and_a_map_notices_it() {
+        let file = file_of(&[7; 10_000]);
+        let copied = Mapping::open(file.path(), LoadMode::Copy).unwrap();
+        let mapped = Mapping::open(file.path(), LoadMode::Map).unwrap();
+        file.as_file().set_len(10).unwrap();
+        assert_eq!(copied.bytes(), [7; 10_000]);
+        copied.check_size().unwrap();
+        let error = mapped.check_size().unwrap_err();
+        assert_eq!(error.code, Code::ModelLoadFailed);
+        assert!(error.detail.contains("10000") && error.detail.ends_with("10"), "{error}");
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let missing = folder.path().join("missing.gguf");
+        let fifo = folder.path().join("fifo");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for (path, reason) in [
+            (missing.as_path(), "No such file"),
+            (folder.path(), "a directory"),
+            (&fifo, "FIFO"),
+            (Path::new("/dev/zero"), "device"),
+        ] {
+            for mode in [LoadMode::Map, LoadMode::Copy] {
+                let error = Mapping::open(path, mode).unwrap_err();
+                assert_eq!(error.code, Code::InputOutput);
+                assert!(error.detail.contains(reason) && error.detail.contains(&shown(path)), "{error}");
+            }
+        }
+    }
+}
