@@ -80,7 +80,9 @@ impl Scheduler {
             if running + waiting >= most_running + most_waiting {
                 return Err(Error::new(
                     Code::Busy,
-                    format!("{running} sessions run and {waiting} wait; at most {most_running} run and {most_waiting} wait"),
+                    format!(
+                        "{running} sessions run and {waiting} wait; at most {most_running} run and {most_waiting} wait"
+                    ),
                 ));
             }
             inbox.live.push(Arc::clone(&state));
