@@ -67,7 +67,7 @@ struct AttentionTask {
     float *scratch;        /* attention_scratch floats, 64-byte aligned */
 };
 
-constexpr uint32_t attention_queries = 32;
+constexpr uint32_t attention_queries = 64;
 
 enum class Activation : uint32_t { Silu, Gelu, SwigluClamped };
 
