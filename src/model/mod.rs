@@ -2,6 +2,8 @@
 
 pub mod gguf;
 pub mod map;
+pub mod tokenizer;
 
 pub use gguf::{GgufFile, Metadata, StringArray, TensorInformation};
 pub use map::{LoadMode, Mapping};
+pub use tokenizer::Tokenizer;
