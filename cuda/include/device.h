@@ -12,8 +12,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
+#include <string>
 
 namespace worker {
+
+class Forward;
 
 enum class DeviceKind { Cpu, Gpu };
 
@@ -45,6 +49,19 @@ public:
     virtual void copy_within(void *to, const void *from, size_t bytes) = 0;
     virtual void fill_zero(void *address, size_t bytes) = 0;
 
+    /* How many of these bytes are where they should be: on the CPU in RAM, on a GPU in plain device memory. */
+    virtual uint64_t resident_bytes(const void *address, size_t bytes) = 0;
+    /* Brings the bytes there, and waits for it. Throws model_load_failed when they cannot be read. */
+    virtual void make_resident(const void *address, size_t bytes) = 0;
+    /* Keeps the bytes there, as they come, until unlock. Throws vram_residency_failed, saying what would help. */
+    virtual void lock(const void *address, size_t bytes) = 0;
+    virtual void unlock(const void *address, size_t bytes) noexcept = 0;
+
+    /* The forward pass of a model whose tensors lie in this device's reach; checks description and tensors. Its scratch
+     * is the owner's. */
+    virtual std::unique_ptr<Forward> make_forward(const engine_model_description &description,
+                                                  std::span<const engine_tensor> tensors, VramOwner owner) = 0;
+
     VramTracker &tracker() noexcept { return tracker_; }
     const VramTracker &tracker() const noexcept { return tracker_; }
     /* A number no other owner of this device's memory has. */
@@ -57,6 +74,7 @@ private:
 
 class CpuDevice final : public Device {
 public:
+    /* Throws invalid_parameter when WORKER_CPU_PATH asks for kernels that this CPU cannot run. */
     explicit CpuDevice(uint32_t threads);
 
     DeviceKind kind() const noexcept override { return DeviceKind::Cpu; }
@@ -69,6 +87,12 @@ public:
     void copy_to_host(void *to, const void *from, size_t bytes) override;
     void copy_within(void *to, const void *from, size_t bytes) override;
     void fill_zero(void *address, size_t bytes) override;
+    uint64_t resident_bytes(const void *address, size_t bytes) override;
+    void make_resident(const void *address, size_t bytes) override;
+    void lock(const void *address, size_t bytes) override;
+    void unlock(const void *address, size_t bytes) noexcept override;
+    std::unique_ptr<Forward> make_forward(const engine_model_description &description, std::span<const engine_tensor> tensors,
+                                          VramOwner owner) override;
 
     ThreadPool &pool() noexcept { return pool_; }
 

@@ -2,7 +2,8 @@
 
 #include "cuda_error.h"
 #include "device_memory.h"
-#include "topology.h"
+#include "forward.h"
+#include "cpu/topology.h"
 
 #include <algorithm>
 #include <atomic>
@@ -51,7 +52,9 @@ void *map_block(size_t bytes, size_t alignment) noexcept {
 
 } // namespace
 
-CpuDevice::CpuDevice(uint32_t threads) : pool_(threads) {}
+CpuDevice::CpuDevice(uint32_t threads) : pool_(threads) {
+    static_cast<void>(cpu_kernel_path()); /* refuses a bad choice now rather than at the first use */
+}
 
 engine_device_information CpuDevice::information() const {
     engine_device_information information{};
@@ -61,7 +64,7 @@ engine_device_information CpuDevice::information() const {
     information.free_memory = memory.free;
     information.threads = pool_.threads();
     std::snprintf(information.name, sizeof information.name, "%s", processor_name().c_str());
-    std::snprintf(information.kernel_path, sizeof information.kernel_path, "%s", "scalar");
+    std::snprintf(information.kernel_path, sizeof information.kernel_path, "%s", cpu_kernel_path());
     return information;
 }
 
@@ -108,6 +111,11 @@ void CpuDevice::deallocate(void *address, size_t bytes, size_t) noexcept {
     } else {
         std::free(address);
     }
+}
+
+std::unique_ptr<Forward> CpuDevice::make_forward(const engine_model_description &description,
+                                                 std::span<const engine_tensor> tensors, VramOwner owner) {
+    return make_cpu_forward(description, tensors, *this, owner);
 }
 
 void CpuDevice::copy_from_host(void *to, const void *from, size_t bytes) { std::memcpy(to, from, bytes); }

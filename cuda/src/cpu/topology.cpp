@@ -1,4 +1,4 @@
-#include "topology.h"
+#include "cpu/topology.h"
 
 #include "thread_pool.h"
 
