@@ -3,7 +3,9 @@
 #[path = "hosts/installed.rs"]
 mod installed;
 
-use installed::{command, compile, compile_go, pkg_config, prefix, root, run, run_watching_writes, shipped_model, text};
+use installed::{
+    command, compile, compile_go, pkg_config, prefix, root, run, run_watching_writes, shipped_model, text,
+};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

@@ -3,6 +3,7 @@
 pub mod constraint;
 pub mod request;
 pub mod sampling;
+pub mod scheduler;
 pub mod session;
 pub mod stop;
 pub mod text_stream;

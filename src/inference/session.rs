@@ -217,6 +217,7 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 pub(super) struct SessionState {
     /// Set once nothing more is wanted: the scheduler drops the session at its next step.
     terminated: AtomicBool,
+    admitted: AtomicBool,
     output: Mutex<Output>,
     changed: Condvar,
 }
@@ -267,7 +268,12 @@ impl SessionState {
             ended: None,
             waker: None,
         };
-        Self { terminated: AtomicBool::new(false), output: Mutex::new(output), changed: Condvar::new() }
+        Self {
+            terminated: AtomicBool::new(false),
+            admitted: AtomicBool::new(false),
+            output: Mutex::new(output),
+            changed: Condvar::new(),
+        }
     }
 
     /// Whether the session was ended from outside.
@@ -294,14 +300,22 @@ impl SessionState {
         true
     }
 
-    /// Adds a token's event, and makes it known.
+    /// Adds a token's event, counts it, and makes it known.
     pub(super) fn push(&self, event: Event) {
         let waker = {
             let mut output = self.output.lock();
-            if self.is_terminated() {
+            if output.end.is_some() {
                 return;
             }
             output.events.push_back(event);
+            output.usage.generated_tokens += 1;
+            if output.first_token.is_none() {
+                let now = Instant::now();
+                let since_start = now.saturating_duration_since(output.started).as_secs_f64();
+                output.first_token = Some(now);
+                output.usage.first_token_seconds = since_start;
+                output.usage.prefill_seconds = since_start - output.usage.queue_seconds;
+            }
             output.waker.clone()
         };
         self.announce(waker);
@@ -330,27 +344,17 @@ impl SessionState {
         output.paused
     }
 
+    /// Whether the session waits no longer.
+    pub(super) fn is_admitted(&self) -> bool {
+        self.admitted.load(Ordering::Acquire)
+    }
+
     /// Notes the session's admission and what it found computed.
     pub(super) fn note_admitted(&self, cached_tokens: u32) {
+        self.admitted.store(true, Ordering::Release);
         let mut output = self.output.lock();
         output.usage.cached_tokens = cached_tokens;
         output.usage.queue_seconds = output.started.elapsed().as_secs_f64();
-    }
-
-    /// Counts a generated token.
-    pub(super) fn note_token(&self) {
-        let mut output = self.output.lock();
-        if output.ended.is_some() {
-            return;
-        }
-        output.usage.generated_tokens += 1;
-        if output.first_token.is_none() {
-            let now = Instant::now();
-            let since_start = now.saturating_duration_since(output.started).as_secs_f64();
-            output.first_token = Some(now);
-            output.usage.first_token_seconds = since_start;
-            output.usage.prefill_seconds = since_start - output.usage.queue_seconds;
-        }
     }
 
     fn announce(&self, waker: Option<Waker>) {

@@ -190,9 +190,8 @@ pub fn number(kind: Kind, bytes: &[u8]) -> Option<Number> {
 
 fn read_kind(reader: &mut Reader, what: &dyn Fn() -> String) -> Result<Kind> {
     let number = reader.u32(&|| format!("type of the {}", what()))?;
-    Kind::from_number(number).ok_or_else(|| {
-        refuse(format!("{}: expected a value type from 0 to {}, found {number}", what(), KINDS.len() - 1))
-    })
+    Kind::from_number(number)
+        .ok_or_else(|| refuse(format!("type of the {}: expected 0 to {}, found {number}", what(), KINDS.len() - 1)))
 }
 
 fn refuse(detail: String) -> Error {
