@@ -41,6 +41,16 @@ typedef struct engine_device engine_device;
 typedef struct engine_model engine_model;
 typedef struct engine_cache engine_cache;
 
+/* ---- callbacks ---- */
+
+/* A host's function, with what it is told; what it returns is its own affair. */
+typedef int32_t (*engine_callback)(void *user_data, const void *argument);
+
+enum { ENGINE_CALLBACK_THREW = -0x7fffffff };
+
+/* Calls the host's function; a C++ exception from it ends here and gives ENGINE_CALLBACK_THREW. */
+int32_t engine_call_contained(engine_callback callback, void *user_data, const void *argument) ENGINE_NOEXCEPT;
+
 /* ---- devices ---- */
 
 typedef struct engine_device_information {
