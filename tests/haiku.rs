@@ -40,8 +40,7 @@ fn judge(topics: &str) -> (u64, u64) {
 }
 
 fn write(model: &CudaModel, topic: &str, seed: u64) -> String {
-    let mut inference =
-        model.start_inference(&format!("Write a haiku about {topic}"), 80, TEMPERATURE, seed).unwrap();
+    let mut inference = model.start_inference(&format!("Write a haiku about {topic}"), 80, TEMPERATURE, seed).unwrap();
     let mut text = String::new();
     while let Some((token, _)) = inference.next_token().unwrap() {
         text.push_str(&token);
