@@ -3,7 +3,9 @@
 pub mod families;
 pub mod gguf;
 pub mod map;
+pub mod tokenizer;
 
 pub use families::{describe, supported_architectures};
 pub use gguf::{GgufFile, Metadata, StringArray, TensorInformation};
 pub use map::{LoadMode, Mapping};
+pub use tokenizer::Tokenizer;
