@@ -2,10 +2,11 @@
 
 #[path = "hosts/installed.rs"]
 mod installed;
+#[path = "hosts/running.rs"]
+mod running;
 
-use installed::{
-    command, compile, compile_go, pkg_config, prefix, root, run, run_watching_writes, shipped_model, text,
-};
+use installed::{command, compile, compile_go, pkg_config, prefix, root, shipped_model, text};
+use running::{run, run_watching_writes};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;

@@ -1,12 +1,9 @@
 //! The installed library, and host programs built against it the way a user would: by `worker.pc`, never by paths
 //! inside cargo's `target/`.
 
-use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 /// The tree's root.
 pub fn root() -> &'static Path {
@@ -97,40 +94,6 @@ pub fn compile_go(directory: &str, name: &str) -> PathBuf {
         .expect("go runs");
     assert!(output.status.success(), "go build in {directory}:\n{}", text(&output.stderr));
     program
-}
-
-/// Runs a command to its end and collects what it wrote.
-pub fn run(command: &mut Command) -> Output {
-    command.stdin(Stdio::null()).output().unwrap_or_else(|error| panic!("{command:?}: {error}"))
-}
-
-/// Runs a command and gives what each single write to standard output held, and how it ended.
-pub fn run_watching_writes(command: &mut Command, limit: Duration) -> (Vec<Vec<u8>>, std::process::ExitStatus) {
-    // A datagram socket keeps each write apart, where a pipe would join them.
-    let (ours, theirs) = UnixDatagram::pair().unwrap();
-    ours.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
-    let mut child: Child = command.stdout(OwnedFd::from(theirs)).stderr(Stdio::inherit()).spawn().unwrap();
-    let begin = Instant::now();
-    let mut writes = Vec::new();
-    let mut buffer = vec![0; 1 << 16];
-    let mut ended = None;
-    loop {
-        match ours.recv(&mut buffer) {
-            Ok(length) if length > 0 => writes.push(buffer[..length].to_vec()),
-            // Nothing came for a while: only after the child's end is that the end.
-            _ => {
-                if let Some(status) = ended {
-                    return (writes, status);
-                }
-                ended = child.try_wait().unwrap();
-                if begin.elapsed() > limit {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    panic!("{command:?} still ran after {limit:?}");
-                }
-            }
-        }
-    }
 }
 
 /// Bytes as text, for messages and comparisons.

@@ -140,8 +140,7 @@ fn start_limited(scene: &mut Scene, limit: u32) {
 
 #[when(expr = "I run inference twice at temperature {float} with seed {int}")]
 fn run_twice(scene: &mut Scene, temperature: f32, seed: u64) {
-    scene.texts =
-        (0..2).map(|_| write(model(scene), "Write a haiku about snow", 60, temperature, seed)).collect();
+    scene.texts = (0..2).map(|_| write(model(scene), "Write a haiku about snow", 60, temperature, seed)).collect();
 }
 
 #[when(expr = "I run inference at temperature {float} with seeds {int} to {int}")]
