@@ -51,9 +51,10 @@ private:
 };
 
 #ifdef WORKER_TEST_FAULTS
-/* Tests only: the allocation after `successes` more fails, and so does every later one until called with a negative
- * number. */
-void fail_allocations_after(long successes) noexcept;
+/* Tests only: `successes` more allocations succeed, then one fails, or all do until this is called again. A negative
+ * number lets every allocation succeed. */
+enum class Fault { Once, FromThenOn };
+void fail_allocations_after(long successes, Fault fault) noexcept;
 #endif
 
 } // namespace worker

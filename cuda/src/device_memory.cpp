@@ -9,16 +9,20 @@ namespace worker {
 #ifdef WORKER_TEST_FAULTS
 namespace {
 std::atomic<long> successes_left{-1};
+std::atomic<Fault> kind_of_fault{Fault::Once};
 
 bool fault_now() noexcept {
-    long left = successes_left.load();
-    while (left > 0 && !successes_left.compare_exchange_weak(left, left - 1)) {
-    }
+    const long left = successes_left.load();
+    if (left < 0) return false;
+    if (left > 0 || kind_of_fault.load() == Fault::Once) successes_left.store(left - 1);
     return left == 0;
 }
 } // namespace
 
-void fail_allocations_after(long successes) noexcept { successes_left.store(successes); }
+void fail_allocations_after(long successes, Fault fault) noexcept {
+    successes_left.store(successes);
+    kind_of_fault.store(fault);
+}
 #endif
 
 namespace {

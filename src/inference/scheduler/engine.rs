@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU32;
 
+use crate::engine::Row;
 use crate::error::Result;
 
 /// Runs rows of tokens through a model, with one paged KV cache.

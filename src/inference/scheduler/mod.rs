@@ -80,7 +80,9 @@ impl Scheduler {
             if running + waiting >= most_running + most_waiting {
                 return Err(Error::new(
                     Code::Busy,
-                    format!("{running} sessions run and {waiting} wait; at most {most_running} run and {most_waiting} wait"),
+                    format!(
+                        "{running} sessions run and {waiting} wait; at most {most_running} run and {most_waiting} wait"
+                    ),
                 ));
             }
             inbox.live.push(Arc::clone(&state));
@@ -89,7 +91,7 @@ impl Scheduler {
         }
         self.shared.wake.notify_one();
         let shared = Arc::clone(&self.shared);
-        Ok(Session::new(state, seed, Box::new(move |_| shared.session_changed())))
+        Ok(Session::new(state, seed, Box::new(move || shared.session_changed())))
     }
 
     /// Sessions that run and wait.

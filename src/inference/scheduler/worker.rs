@@ -24,6 +24,8 @@ pub struct Worker<E: Engine> {
     waiting: VecDeque<Job>,
     running: Vec<Sequence>,
     pages: KvPages,
+    /// A session left since those that wait were last looked at.
+    has_new_room: bool,
     budget: PromptBudget,
     /// Who gets the rows first that cannot be divided evenly; moves on with every step.
     turn: usize,
@@ -56,6 +58,7 @@ impl<E: Engine> Worker<E> {
             waiting: VecDeque::new(),
             running: Vec::new(),
             pages,
+            has_new_room: false,
             budget: PromptBudget::new(),
             turn: 0,
             outputs: Vec::new(),
@@ -85,7 +88,8 @@ impl<E: Engine> Worker<E> {
 
     /// Takes arrivals in, sleeping while there is nothing to do; false when the scheduler is closed.
     fn receive(&mut self) -> bool {
-        let can_run = self.running.iter().any(|sequence| !sequence.state().pause_when_full());
+        let can_run = self.running.iter().any(|sequence| !sequence.state().pause_when_full())
+            || self.has_new_room && !self.waiting.is_empty();
         let deadline = self.next_deadline();
         let mut inbox = self.shared.inbox.lock();
         while !can_run && !inbox.changed && !inbox.closing {
@@ -139,6 +143,7 @@ impl<E: Engine> Worker<E> {
     /// Lets sessions in, in the order of their arrival: one that needs much is not overtaken for ever by ones that need
     /// little.
     fn admit(&mut self) {
+        self.has_new_room = false;
         while self.running.len() < self.shared.limits.running {
             let Some(job) = self.waiting.front() else { return };
             let lease = self.pages.admit(&job.prompt, job.most_positions());
@@ -217,7 +222,13 @@ impl<E: Engine> Worker<E> {
         Ok(step)
     }
 
-    fn plan_rows(&mut self, step: &mut Step, index: usize, count: usize, role: Role) -> std::result::Result<(), (usize, Error)> {
+    fn plan_rows(
+        &mut self,
+        step: &mut Step,
+        index: usize,
+        count: usize,
+        role: Role,
+    ) -> std::result::Result<(), (usize, Error)> {
         let sequence = &mut self.running[index];
         let first = sequence.computed();
         let end = first + count;
@@ -317,6 +328,7 @@ impl<E: Engine> Worker<E> {
         let sequence = self.running.remove(index);
         let state = Arc::clone(sequence.state());
         self.pages.release(sequence.into_lease());
+        self.has_new_room = true;
         self.forget(&state);
         state
     }
@@ -328,6 +340,7 @@ impl<E: Engine> Worker<E> {
     /// Ends every running session after a fault, and starts over with an empty KV cache.
     fn recover(&mut self, what: &str) {
         self.pages = KvPages::new(self.engine.pages());
+        self.has_new_room = true;
         self.outputs = Vec::new();
         self.shared.inbox.lock().in_step.clear();
         for sequence in self.running.drain(..) {

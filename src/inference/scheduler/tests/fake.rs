@@ -63,7 +63,8 @@ impl FakeEngine {
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         for position in 0..=row.position {
             let page = &self.pages[table[position as usize / PAGE] as usize];
-            let (token, stored, is_prompt) = page[position as usize % PAGE].expect("a position that was never computed");
+            let (token, stored, is_prompt) =
+                page[position as usize % PAGE].expect("a position that was never computed");
             assert_eq!(stored, position, "a page of other positions");
             state ^= u64::from(token) << 1 | u64::from(is_prompt);
             state = state.wrapping_mul(0xbf58_476d_1ce4_e5b9);

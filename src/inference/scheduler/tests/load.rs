@@ -32,9 +32,7 @@ fn a_reader_who_does_not_read_holds_up_only_himself() {
     let fixture = Fixture::new(200, 2, 2);
     let most = MAXIMUM_UNREAD_EVENTS + 500;
     let slow = fixture.start(job(prompt(1, 10), most));
-    eventually("it has run ahead as far as it may", || {
-        slow.usage().generated_tokens as usize == MAXIMUM_UNREAD_EVENTS
-    });
+    eventually("it has run ahead as far as it may", || slow.usage().generated_tokens as usize == MAXIMUM_UNREAD_EVENTS);
     for seed in 2..5 {
         assert_eq!(read(&fixture.start(job(prompt(seed, 10), 50))).0.tokens.len(), 50);
     }

@@ -113,10 +113,9 @@ fn characters_and_stop_strings_come_whole_or_not_at_all() {
 #[test]
 fn text_kept_back_comes_with_the_last_token() {
     // "ab" might begin "abz"; then the text ends, by its end token or by the limit.
-    for (script, limit, reason) in [
-        (vec![3, 1, 2, 0], 10, EndReason::EndOfText),
-        (vec![3, 1, 2, 4], 3, EndReason::MaximumTokens),
-    ] {
+    for (script, limit, reason) in
+        [(vec![3, 1, 2, 0], 10, EndReason::EndOfText), (vec![3, 1, 2, 4], 3, EndReason::MaximumTokens)]
+    {
         let fixture = Fixture::scripted(&script);
         let session = fixture.start(stopping_job(vec![1], limit, &["abz"]));
         let mut pieces = Vec::new();
@@ -135,7 +134,9 @@ fn logprobs_come_with_the_tokens_that_ask_for_them() {
     asking.logprobs = 3;
     let session = fixture.start(asking);
     for _ in 0..5 {
-        let Next::Event(Event::Token { id, logprob, top, .. }) = session.next(None).unwrap() else { panic!("no token") };
+        let Next::Event(Event::Token { id, logprob, top, .. }) = session.next(None).unwrap() else {
+            panic!("no token")
+        };
         let logprob = logprob.unwrap();
         assert!(logprob < 0.0 && top.len() == 3 && top[0].1 >= logprob);
         assert!(top.iter().all(|(token, value)| *token != id || *value == logprob));
