@@ -1,4 +1,90 @@
 //! Compiles `cuda/` with the C++ compiler.
 
+use std::path::{Path, PathBuf};
+
 /// Compiles the engine and links it.
-pub fn compile() {}
+pub fn compile() {
+    // Directories: a file that is added, changed or taken away builds the engine anew, and nothing else does.
+    println!("cargo:rerun-if-changed=cuda/src");
+    println!("cargo:rerun-if-changed=cuda/include");
+
+    let mut sources = Vec::new();
+    collect_sources(Path::new("cuda/src"), &mut sources);
+    sources.sort();
+
+    let mut objects = Vec::new();
+    for (name, flags) in INSTRUCTION_SETS {
+        let (of_set, rest): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| is_for(source, name));
+        sources = rest;
+        if !of_set.is_empty() && target_is_x86_64() {
+            let mut build = configured();
+            for flag in *flags {
+                build.flag(flag);
+            }
+            objects.extend(build.files(of_set).compile_intermediates());
+        }
+    }
+    let mut build = configured();
+    for object in objects {
+        build.object(object);
+    }
+    build.files(sources).compile("worker_engine");
+}
+
+/// Files that may use instructions which not every processor has; each is entered only after the processor was asked.
+/// They are named after the set: `isa_avx2.cpp`, or `isa_avx2_....cpp`.
+const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
+    ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
+    (
+        "isa_avx512",
+        &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"],
+    ),
+];
+
+fn is_for(source: &Path, instruction_set: &str) -> bool {
+    let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    stem == instruction_set || stem.strip_prefix(instruction_set).is_some_and(|rest| rest.starts_with('_'))
+}
+
+fn target_is_x86_64() -> bool {
+    std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64")
+}
+
+fn configured() -> cc::Build {
+    let mut build = cc::Build::new();
+    build
+        .cpp(true)
+        .std("c++20")
+        // A slow engine makes slow tests; debug builds of the Rust side get a fast one too.
+        .opt_level(3)
+        .debug(false)
+        .warnings(true)
+        .extra_warnings(true)
+        .flag("-Werror")
+        // GCC 12 sees overlaps in `"text" + string` that are not there (its bug 105329).
+        .flag_if_supported("-Wno-restrict")
+        .flag("-fvisibility=hidden")
+        .flag("-fvisibility-inlines-hidden")
+        // Unique symbols would be shared with other C++ code in the host, and keep the library from being unloaded.
+        .flag_if_supported("-fno-gnu-unique")
+        // The compiler must not choose where to fuse: the same sums in every kernel, on every machine.
+        .flag("-ffp-contract=off")
+        .flag("-fno-math-errno")
+        .flag("-fno-trapping-math")
+        .include("cuda/include")
+        .include("cuda/src");
+    build
+}
+
+fn collect_sources(folder: &Path, into: &mut Vec<PathBuf>) {
+    let entries =
+        std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{} cannot be read: {error}", folder.display()));
+    for entry in entries {
+        let path = entry.unwrap_or_else(|error| panic!("{} cannot be read: {error}", folder.display())).path();
+        if path.is_dir() {
+            collect_sources(&path, into);
+        } else if path.extension().is_some_and(|extension| extension == "cpp") {
+            into.push(path);
+        }
+    }
+}

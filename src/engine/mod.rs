@@ -1,1 +1,22 @@
 //! The only caller of the C++ engine: raw declarations and safe wrappers.
+//!
+//! A [`Device`] opens, [`Weights`] load onto it from a checked table of tensors, a [`KvCache`] holds what sequences have
+//! seen, and [`Weights::forward`] runs rows of tokens. The engine parses no files and knows no tokenizer.
+
+mod cache;
+mod description;
+mod device;
+mod forward;
+mod raw;
+#[cfg(test)]
+mod tests;
+mod weights;
+
+pub use cache::{KvCache, KvType};
+pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
+pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
+pub use forward::{Output, Role, Row};
+pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};
+
+/// Positions that a page of the KV cache holds.
+pub const PAGE_TOKENS: u32 = raw::ENGINE_PAGE_TOKENS;

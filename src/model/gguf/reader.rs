@@ -92,10 +92,10 @@ impl<'a> Reader<'a> {
             _ => Err(Error::new(
                 Code::ModelLoadFailed,
                 format!(
-                    "{}: {count} entries of at least {least} bytes do not fit the {} bytes after offset {}",
+                    "{}: {count} entries of at least {least} bytes after offset {} do not fit, the file ends at {}",
                     what(),
-                    self.remaining(),
-                    self.position
+                    self.position,
+                    self.bytes.len()
                 ),
             )),
         }

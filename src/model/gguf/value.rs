@@ -107,6 +107,12 @@ impl Value {
         }
     }
 
+    /// Whether this is an array of anything.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        matches!(self, Self::Numbers(..) | Self::Strings(_))
+    }
+
     /// Reads the value of `key`: its kind, then its content.
     pub fn read(reader: &mut Reader, bytes: &[u8], key: &str) -> Result<Self> {
         let what = || format!("value of key {key:?}");
@@ -190,9 +196,8 @@ pub fn number(kind: Kind, bytes: &[u8]) -> Option<Number> {
 
 fn read_kind(reader: &mut Reader, what: &dyn Fn() -> String) -> Result<Kind> {
     let number = reader.u32(&|| format!("type of the {}", what()))?;
-    Kind::from_number(number).ok_or_else(|| {
-        refuse(format!("{}: expected a value type from 0 to {}, found {number}", what(), KINDS.len() - 1))
-    })
+    Kind::from_number(number)
+        .ok_or_else(|| refuse(format!("type of the {}: expected 0 to {}, found {number}", what(), KINDS.len() - 1)))
 }
 
 fn refuse(detail: String) -> Error {

@@ -1,0 +1,71 @@
+# Everything starts here; `make` alone says what there is.
+
+SHELL       := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+PREFIX      ?= /usr/local
+DESTDIR     ?=
+TOPIC       ?= the autumn moon
+MODEL       ?= examples/models/haiku.gguf
+
+VERSION     := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+BUILT       := $(or $(CARGO_TARGET_DIR),target)/release
+RUN_PREFIX  := $(CURDIR)/target/prefix
+
+# Read by packaging/install.sh; LIBDIR and INCLUDEDIR follow PREFIX unless given.
+export PREFIX DESTDIR LIBDIR INCLUDEDIR VERSION BUILT
+
+.PHONY: help run build install uninstall test check headers bench
+
+help:
+	@echo "libworker $(VERSION)"
+	@echo
+	@echo "  make run       build, install into target/prefix, and stream a haiku through examples/c/generate.c"
+	@echo "                 (TOPIC='the autumn moon' MODEL=path.gguf)"
+	@echo "  make test      install what the tests need, then run all of them"
+	@echo "  make check     formatting and lints"
+	@echo "  make build     the release library, shared and static"
+	@echo "  make install   PREFIX=/usr/local DESTDIR= : headers, libraries, worker.pc, CMake package"
+	@echo "  make uninstall PREFIX=/usr/local DESTDIR="
+	@echo "  make headers   write include/worker_*.h anew from the Rust source"
+	@echo "  make bench     measure the cost of the C boundary"
+
+# The program is compiled with what pkg-config says of the installed library, as any user's would be.
+run:
+	@$(MAKE) --no-print-directory install PREFIX="$(RUN_PREFIX)" DESTDIR=
+	@export PKG_CONFIG_PATH="$(RUN_PREFIX)/lib/pkgconfig"; \
+	mkdir -p "$(RUN_PREFIX)/bin"; \
+	$(CC) -std=c99 -O2 -Wall -Wextra -o "$(RUN_PREFIX)/bin/generate" examples/c/generate.c \
+	    $$(pkg-config --cflags --libs worker) "-Wl,-rpath,$$(pkg-config --variable=libdir worker)"; \
+	echo; \
+	"$(RUN_PREFIX)/bin/generate" --model "$(MODEL)" "$(TOPIC)"
+
+# After `make build`, `sudo make install` works even where root has no cargo.
+build:
+	@if command -v cargo >/dev/null 2>&1; then \
+	    cargo build --locked --release --lib; \
+	elif [ -e "$(BUILT)/libworker.so" ]; then \
+	    echo "cargo is not on the path; taking the library built before"; \
+	else \
+	    echo "cargo is not on the path: install Rust from https://rustup.rs" >&2; exit 1; \
+	fi
+
+install: build
+	@packaging/install.sh
+
+uninstall:
+	@packaging/install.sh --uninstall
+
+test:
+	@packaging/test.sh
+
+check:
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+
+headers:
+	WORKER_WRITE_HEADERS=1 cargo build --locked --lib
+
+bench:
+	cargo bench --locked --bench boundary

@@ -1,0 +1,65 @@
+/*
+ * Work in numbered tasks over the pool's threads, given up when the caller cancels.
+ */
+#ifndef WORKER_FORWARD_PARALLEL_H
+#define WORKER_FORWARD_PARALLEL_H
+
+#include <atomic>
+#include <cstdint>
+
+#include "cuda_error.h"
+#include "thread_pool.h"
+
+namespace worker::cpu {
+
+class Parallel {
+public:
+    explicit Parallel(ThreadPool &pool) : pool_(pool) {}
+
+    unsigned threads() const noexcept { return pool_.threads(); }
+    /* May be null; must live until the next call. */
+    void watch(const uint32_t *cancel) noexcept { cancel_ = cancel; }
+
+    bool cancelled() const noexcept { return cancel_ != nullptr && __atomic_load_n(cancel_, __ATOMIC_ACQUIRE) != 0; }
+    void stop_if_cancelled() const {
+        if (cancelled()) throw CudaError::cancelled("the forward pass was cancelled");
+    }
+
+    /* Calls task(thread, number) once for each number below `count`, in no order: threads take the next as they get free.
+     * Checks for cancelling between tasks, so a task should take a few milliseconds at most. */
+    template <typename Task> void run(uint64_t count, const Task &task) {
+        if (count <= 1 || pool_.threads() == 1) {
+            for (uint64_t number = 0; number < count && !cancelled(); number++) task(0u, number);
+        } else {
+            std::atomic<uint64_t> next{0};
+            pool_.run([&](unsigned thread, unsigned) {
+                for (;;) {
+                    const uint64_t number = next.fetch_add(1, std::memory_order_relaxed);
+                    if (number >= count || cancelled()) return;
+                    task(thread, number);
+                }
+            });
+        }
+        stop_if_cancelled();
+    }
+
+    /* The same for cheap tasks on rows: several to a turn, and on the caller alone where there are few. */
+    template <typename Task> void run_rows(uint64_t count, const Task &task) {
+        constexpr uint64_t at_once = 8;
+        if (count <= at_once / 2) {
+            for (uint64_t row = 0; row < count; row++) task(0u, row);
+            return;
+        }
+        run((count + at_once - 1) / at_once, [&](unsigned thread, uint64_t number) {
+            for (uint64_t row = number * at_once; row < count && row < (number + 1) * at_once; row++) task(thread, row);
+        });
+    }
+
+private:
+    ThreadPool &pool_;
+    const uint32_t *cancel_ = nullptr;
+};
+
+} // namespace worker::cpu
+
+#endif

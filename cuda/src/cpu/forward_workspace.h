@@ -1,0 +1,62 @@
+/*
+ * The forward pass's scratch: one tracked block of device memory, divided by what a batch of rows needs.
+ */
+#ifndef WORKER_FORWARD_WORKSPACE_H
+#define WORKER_FORWARD_WORKSPACE_H
+
+#include <cstddef>
+#include <cstdint>
+
+#include "device_memory.h"
+#include "engine.h"
+
+namespace worker::cpu {
+
+/* What one thread, and one row of the batch, need beside the rows' buffers below. */
+struct WorkspaceNeeds {
+    unsigned threads;
+    size_t thread_floats;
+    size_t angle_floats;       /* rotary angles of a row, of one kind of layer */
+    size_t prepared_row_bytes; /* prepared activations of a row, the widest */
+};
+
+class Workspace {
+public:
+    Workspace(Device &device, VramOwner owner, const engine_model_description &description) : device_(device), owner_(owner), description_(description) {}
+
+    /* Makes room for so many rows. Throws out of memory, and then holds nothing. */
+    void reserve(uint64_t rows, const WorkspaceNeeds &needs);
+    size_t bytes() const noexcept { return memory_.size(); }
+
+    float *hidden = nullptr;    /* [rows][width]: what flows from layer to layer */
+    float *normed = nullptr;    /* [rows][width] */
+    float *projected = nullptr; /* [rows][width]: what attention or feed-forward adds */
+    float *query = nullptr;     /* [rows][heads * head_size] */
+    float *key = nullptr;       /* [rows][kv_heads * head_size] */
+    float *value = nullptr;     /* [rows][kv_heads * value_size] */
+    float *attended = nullptr;  /* [rows][heads * value_size] */
+    float *gate = nullptr;      /* [slots][feed_forward]; a slot is a row, or one expert's part of it */
+    float *up = nullptr;        /* [slots][feed_forward] */
+    float *expert_output = nullptr;   /* [slots][width], where there are experts */
+    float *router_scores = nullptr;   /* [rows][experts] */
+    float *expert_weights = nullptr;  /* [slots] */
+    uint32_t *expert_chosen = nullptr; /* [slots] */
+    float *angles = nullptr;          /* [rows][angle_floats] */
+    float *windowed_angles = nullptr; /* likewise, of windowed layers */
+    std::byte *prepared = nullptr;
+    float *thread_scratch = nullptr; /* [threads][thread_stride] */
+    size_t thread_stride = 0;
+
+private:
+    size_t lay_out(uint64_t rows, const WorkspaceNeeds &needs, std::byte *base);
+
+    Device &device_;
+    VramOwner owner_;
+    const engine_model_description &description_;
+    DeviceMemory memory_;
+    uint64_t rows_ = 0;
+};
+
+} // namespace worker::cpu
+
+#endif

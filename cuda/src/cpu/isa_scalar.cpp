@@ -1,0 +1,37 @@
+/*
+ * The kernels for any CPU, in plain C++.
+ */
+#include <cstddef>
+#include <cstdint>
+
+#include "../formats/blocks.h"
+#include "../formats/dequantise.h"
+#include "kernels.h"
+
+#if defined(__GNUC__) && !defined(__clang__)
+/* Vectors wider than the CPU's are passed between functions that are always inlined, so their ABI does not matter. */
+#pragma GCC diagnostic ignored "-Wpsabi"
+#endif
+
+#define WORKER_ISA_NAME "scalar"
+#define INLINE inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+namespace worker::cpu::scalar {
+
+namespace {
+
+#include "isa_vector_scalar.inc"
+
+#include "isa_formats.inc"
+
+#include "isa_products.inc"
+
+#include "isa_attention.inc"
+#include "isa_rows.inc"
+
+} // namespace
+
+#include "isa_table.inc"
+
+} // namespace worker::cpu::scalar

@@ -1,0 +1,75 @@
+#include "kernels.h"
+
+#include <cstdlib>
+#include <string>
+#include <string_view>
+
+#include "cuda_error.h"
+#include "forward.h"
+
+namespace worker::cpu {
+
+namespace scalar {
+extern const KernelTable table;
+}
+#if defined(__x86_64__)
+namespace avx2 {
+extern const KernelTable table;
+}
+namespace avx512 {
+extern const KernelTable table;
+}
+#endif
+
+namespace {
+
+struct Supported {
+    const KernelTable *tables[3];
+    size_t count;
+};
+
+Supported find_supported() noexcept {
+    Supported supported{{&scalar::table, nullptr, nullptr}, 1};
+#if defined(__x86_64__)
+    const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    if (avx2) supported.tables[supported.count++] = &avx2::table;
+    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq"))
+        supported.tables[supported.count++] = &avx512::table;
+#endif
+    return supported;
+}
+
+const KernelTable &choose() {
+    const std::span<const KernelTable *const> supported = supported_cpu_kernels();
+    const char *forced = std::getenv("WORKER_CPU_PATH");
+    if (forced == nullptr || *forced == '\0') return *supported.back();
+    std::string names;
+    for (const KernelTable *table : supported) {
+        if (std::string_view(table->name) == forced) return *table;
+        if (!names.empty()) names += ", ";
+        names += table->name;
+    }
+    throw CudaError::invalid_parameter("WORKER_CPU_PATH is '" + std::string(forced).substr(0, 64) + "'; this CPU can run " + names);
+}
+
+} // namespace
+
+std::span<const KernelTable *const> supported_cpu_kernels() noexcept {
+    static const Supported supported = find_supported();
+    return {supported.tables, supported.count};
+}
+
+const KernelTable &cpu_kernels() {
+    /* A throwing initialiser leaves it undone, so that a corrected environment is seen by the next call. */
+    static const KernelTable &table = choose();
+    return table;
+}
+
+} // namespace worker::cpu
+
+namespace worker {
+
+const char *cpu_kernel_path() { return cpu::cpu_kernels().name; }
+
+} // namespace worker

@@ -1,0 +1,117 @@
+/*
+ * The CPU's kernels, behind one table per instruction set.
+ *
+ * The same sources are compiled once per instruction set (isa_*.cpp); cpu_kernels() chooses a table by CPUID. Whatever a
+ * function computes for one row depends on that row alone: never on the other rows of the call, on how rows and tasks are
+ * split, or on threads.
+ */
+#ifndef WORKER_KERNELS_H
+#define WORKER_KERNELS_H
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+#include "../formats/tensor_type.h"
+#include "engine.h"
+
+namespace worker::cpu {
+
+/* Prompt rows come many at a time and are bound by arithmetic; decode rows come few at a time and are bound by the
+ * reading of the weights. A row's arithmetic follows its role, so a kernel may be chosen for each. */
+enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
+
+/* How activations are laid out for a product; chosen by weight type and role alone. */
+enum class PreparedForm : uint32_t {
+    Floats, /* as they are, with zeros up to a multiple of 16 */
+};
+
+/* outputs[i][row] = sum over k of weights[row][k] * inputs[i][k], + bias[row], for row in [first_row, last_row). */
+struct ProductTask {
+    TensorType type;
+    Role role;
+    const std::byte *weights;
+    size_t row_bytes;
+    uint64_t columns;
+    uint64_t first_row;
+    uint64_t last_row;
+    const float *bias; /* may be null */
+    const std::byte *const *inputs; /* prepared rows, 64-byte aligned */
+    float *const *outputs;
+    uint64_t count;
+    float *scratch; /* product_scratch floats, 64-byte aligned */
+};
+
+/* Attention of some query rows of one sequence to the cached positions, for one KV head. */
+struct AttentionTask {
+    const float *queries; /* [rows][row_stride], starting at the KV head's first query head */
+    float *outputs;       /* [rows][output_stride], likewise */
+    size_t row_stride;
+    size_t output_stride;
+    const uint32_t *positions; /* [rows], rising */
+    uint32_t rows;             /* rows * group at most attention_queries */
+    uint32_t group;            /* query heads of the KV head */
+    uint32_t head_size;
+    uint32_t value_size;
+    uint32_t window; /* 0: none */
+    float scale;
+    float softcap;       /* 0: none */
+    const float *sinks;  /* [group]; may be null */
+    uint32_t kind;       /* ENGINE_KV_* */
+    const std::byte *keys;   /* the KV head's, on page 0 */
+    const std::byte *values;
+    size_t page_stride;
+    size_t key_row_bytes;
+    size_t value_row_bytes;
+    const uint32_t *pages; /* of the sequence */
+    float *scratch;        /* attention_scratch floats, 64-byte aligned */
+};
+
+constexpr uint32_t attention_queries = 64;
+
+enum class Activation : uint32_t { Silu, Gelu, SwigluClamped };
+
+struct ActivationTask {
+    Activation activation;
+    const float *gate;
+    const float *up; /* null: the plain activation of gate */
+    float *output;   /* may be gate or up */
+    uint64_t count;
+    float alpha; /* of SwigluClamped */
+    float limit;
+    const float *gelu_table; /* by the bits of the half nearest to the argument; see row_operations.h */
+};
+
+struct KernelTable {
+    const char *name;
+
+    /* One row of stored values as floats; columns as the row has, any address. */
+    void (*expand_row)(TensorType type, const std::byte *row, uint64_t columns, float *output);
+
+    PreparedForm (*prepared_form)(TensorType type, Role role);
+    size_t (*prepared_bytes)(PreparedForm form, uint64_t columns); /* a multiple of 64 */
+    void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
+    size_t (*product_scratch)(uint64_t columns);
+    void (*product)(const ProductTask &task);
+
+    size_t (*attention_scratch)(uint32_t head_size, uint32_t value_size);
+    void (*attend)(const AttentionTask &task);
+    /* One head's key or value into a row of the cache. */
+    void (*store_kv)(uint32_t kind, const float *row, uint32_t count, std::byte *output);
+
+    void (*rms_norm)(const float *input, const float *weight, uint64_t count, float epsilon, float *output);
+    void (*layer_norm)(const float *input, const float *weight, const float *bias /* may be null */, uint64_t count, float epsilon,
+                       float *output);
+    void (*activate)(const ActivationTask &task);
+};
+
+/* The table in use. The first call decides: by CPUID, or by WORKER_CPU_PATH; throws invalid parameter for a value that is
+ * unknown or not supported here. */
+const KernelTable &cpu_kernels();
+
+/* Every table this CPU can run, the scalar one first. */
+std::span<const KernelTable *const> supported_cpu_kernels() noexcept;
+
+} // namespace worker::cpu
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * Rotary position embedding: sines and cosines of a row's position, and turning a head by them.
+ */
+#ifndef WORKER_ROTARY_H
+#define WORKER_ROTARY_H
+
+#include <cstdint>
+
+#include "engine.h"
+
+namespace worker::cpu {
+
+/* The angles of one kind of layer, full or windowed. */
+class Rotary {
+public:
+    Rotary() = default;
+    /* factors: frequency divisors or null; kept. */
+    Rotary(const engine_model_description &description, bool windowed, const float *factors);
+
+    uint32_t pairs() const noexcept { return pairs_; }
+    /* Writes pairs() cosines, then pairs() sines. */
+    void angles(uint32_t position, float *output) const noexcept;
+    /* Turns one head in place by what angles() wrote. */
+    void turn(float *head, const float *angles) const noexcept;
+
+private:
+    float mixed_angle(float angle, uint32_t pair) const noexcept;
+
+    uint32_t kind_ = ENGINE_ROTARY_NONE;
+    uint32_t pairs_ = 0;
+    float step_ = 1.0f;  /* from one pair's frequency to the next's */
+    float scale_ = 1.0f;
+    float extrapolation_ = 0.0f; /* YaRN's mix; 0: none */
+    float ramp_low_ = 0.0f;
+    float ramp_high_ = 0.0f;
+    float magnitude_ = 1.0f;
+    const float *factors_ = nullptr;
+};
+
+} // namespace worker::cpu
+
+#endif

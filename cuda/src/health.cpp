@@ -1,0 +1,108 @@
+#include "health.h"
+
+#include "cuda_error.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <utility>
+
+namespace worker {
+
+namespace {
+
+/* Small enough that cancelling is quick, large enough that calls do not count. */
+constexpr uint64_t chunk = uint64_t{16} << 20;
+/* Weights closer together than this are locked as one range: a page shared by two must not be unlocked with the first. */
+constexpr uintptr_t near = 65536;
+
+template <typename Action> void in_chunks(const WeightRange &weight, Action &&action) {
+    const char *data = static_cast<const char *>(weight.data);
+    for (uint64_t done = 0; done < weight.bytes; done += chunk) action(data + done, std::min(chunk, weight.bytes - done));
+}
+
+} // namespace
+
+void LoadProgress::advance(uint64_t bytes) {
+    done_ += bytes;
+    if (callback_ != nullptr && callback_(context_, done_, total_) != 0) {
+        throw CudaError::cancelled("loading was cancelled after " + std::to_string(done_) + " of " + std::to_string(total_) + " bytes");
+    }
+}
+
+Health::Health(Device &device, std::vector<WeightRange> weights, uint32_t policy)
+    : device_(device), weights_(std::move(weights)), policy_(policy) {
+    if (policy_ != ENGINE_RESIDENCY_LOCKED) return;
+
+    std::vector<Span> spans;
+    for (const WeightRange &weight : weights_) {
+        if (weight.bytes != 0) spans.push_back({weight.data, weight.bytes});
+    }
+    const auto address = [](const void *data) { return reinterpret_cast<uintptr_t>(data); };
+    std::sort(spans.begin(), spans.end(), [&](const Span &a, const Span &b) { return address(a.data) < address(b.data); });
+    std::vector<Span> merged;
+    for (const Span &span : spans) {
+        if (!merged.empty() && address(span.data) - address(merged.back().data) <= merged.back().bytes + near) {
+            Span &last = merged.back();
+            last.bytes = std::max(last.bytes, address(span.data) + span.bytes - address(last.data));
+        } else {
+            merged.push_back(span);
+        }
+    }
+    locked_.reserve(merged.size());
+    try {
+        for (const Span &span : merged) {
+            device_.lock(span.data, span.bytes);
+            locked_.push_back(span);
+        }
+    } catch (...) {
+        unlock_all();
+        throw;
+    }
+}
+
+Health::~Health() { unlock_all(); }
+
+void Health::bring_in(LoadProgress &progress) {
+    progress.advance(0);
+    for (const WeightRange &weight : weights_) {
+        in_chunks(weight, [&](const char *data, uint64_t bytes) {
+            device_.make_resident(data, bytes);
+            progress.advance(bytes);
+        });
+    }
+}
+
+engine_residency Health::check() const {
+    engine_residency result{};
+    result.policy = policy_;
+    for (const WeightRange &weight : weights_) {
+        uint64_t resident = 0;
+        in_chunks(weight, [&](const char *data, uint64_t bytes) { resident += device_.resident_bytes(data, bytes); });
+        ++result.allocations;
+        result.checked_bytes += weight.bytes;
+        result.resident_bytes += resident;
+        if (resident == weight.bytes) continue;
+        if (result.violations++ == 0) {
+            std::snprintf(result.violating, sizeof result.violating, "%s", weight.name.c_str());
+        }
+        result.violating_bytes += weight.bytes - resident;
+    }
+    result.resident = result.violations == 0 ? 1 : 0;
+    return result;
+}
+
+engine_residency Health::repair() {
+    for (const WeightRange &weight : weights_) {
+        in_chunks(weight, [&](const char *data, uint64_t bytes) {
+            if (device_.resident_bytes(data, bytes) != bytes) device_.make_resident(data, bytes);
+        });
+    }
+    return check();
+}
+
+void Health::unlock_all() noexcept {
+    for (const Span &span : locked_) device_.unlock(span.data, span.bytes);
+    locked_.clear();
+}
+
+} // namespace worker

@@ -1,0 +1,49 @@
+/*
+ * The life of a model with an allocation failing: shared by the tests with the real forward pass and those without.
+ */
+#ifndef WORKER_TEST_ALLOCATION_FAULTS_H
+#define WORKER_TEST_ALLOCATION_FAULTS_H
+
+#include "engine.h"
+#include "tiny_model.h"
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+/* Opens a device, loads, makes a cache, runs a batch, and closes it all. Gives the first failure's code, or 0. */
+inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error) {
+    engine_device *device = nullptr;
+    engine_model *loaded = nullptr;
+    engine_cache *cache = nullptr;
+    const std::array<engine_row, 3> rows{{{1, 0, 0, ENGINE_ROLE_PROMPT, ENGINE_OUTPUT_NONE},
+                                          {2, 1, 0, ENGINE_ROLE_PROMPT, ENGINE_OUTPUT_HIDDEN},
+                                          {3, 2, 0, ENGINE_ROLE_DECODE, ENGINE_OUTPUT_LOGITS}}};
+    static std::array<float, 48 + 32> outputs;
+    const std::array<uint32_t, 1> table{1};
+    const uint32_t *const tables[] = {table.data()};
+    const uint32_t counts[] = {1};
+    const engine_batch batch{rows.data(), rows.size(), tables, counts, 1, nullptr, outputs.data(), outputs.size()};
+
+    engine_load load = model.load;
+    load.mode = mode;
+    int32_t code = engine_device_open(-1, 2, &device, &error);
+    if (code == 0) code = engine_device_check_health(device, &error);
+    if (code == 0) code = engine_model_load(device, &load, &loaded, &error);
+    if (code == 0) code = engine_cache_create(loaded, 4, ENGINE_KV_F16, &cache, &error);
+    if (code == 0) code = engine_forward(loaded, cache, &batch, &error);
+    engine_residency residency{};
+    if (code == 0) code = engine_model_check_residency(loaded, &residency, &error);
+    engine_cache_free(cache);
+    engine_model_unload(loaded);
+    if (device != nullptr) {
+        /* Nothing may be left of what failed. */
+        engine_memory memory{};
+        engine_device_memory(device, &memory);
+        if (memory.allocations != 0) code = -1;
+    }
+    engine_device_close(device);
+    return code;
+}
+
+#endif

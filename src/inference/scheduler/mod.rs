@@ -1,0 +1,188 @@
+//! One thread per model that runs all its sessions together.
+//!
+//! Sessions wait in a queue until the KV cache has room for them to their very end ([`pages`]), then take part in every
+//! step: those that decode with one row, those whose prompt is still being read with a share of the prompt rows
+//! ([`batching`]). What a session gives does not depend on the others. When there is nothing to do the thread sleeps.
+
+mod batching;
+mod engine;
+mod pages;
+mod prefix;
+mod sequence;
+mod worker;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use parking_lot::{Condvar, Mutex};
+
+pub use self::engine::{Engine, TokenConstraint, Vocabulary};
+pub use self::sequence::Job;
+use self::worker::Worker;
+use super::session::{EndReason, Session, SessionState};
+use crate::error::{Code, Error, Result};
+
+/// Tokens in a page of the KV cache.
+const PAGE: usize = crate::engine::PAGE_TOKENS as usize;
+
+/// How many sessions a scheduler takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// So many run together.
+    pub running: usize,
+    /// So many more may wait.
+    pub waiting: usize,
+}
+
+/// Sessions of a scheduler at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Activity {
+    /// Sessions that take part in steps.
+    pub running: usize,
+    /// Sessions that wait to be let in.
+    pub waiting: usize,
+}
+
+/// The way to a model's scheduler thread.
+pub struct Scheduler {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Scheduler {
+    /// Starts the thread.
+    pub fn start(engine: impl Engine, vocabulary: Arc<dyn Vocabulary>, limits: Limits) -> Result<Self> {
+        let shared = Arc::new(Shared {
+            inbox: Mutex::new(Inbox::default()),
+            wake: Condvar::new(),
+            cancel: AtomicU32::new(0),
+            limits,
+        });
+        let worker = Worker::new(engine, vocabulary, Arc::clone(&shared));
+        let thread = std::thread::Builder::new()
+            .name("worker-scheduler".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|error| Error::new(Code::OutOfMemory, format!("starting the scheduler thread: {error}")))?;
+        Ok(Self { shared, thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Queues a session; its seed is only carried to the host.
+    pub(super) fn submit(&self, job: Job, seed: u64) -> Result<Session> {
+        let state = Arc::clone(&job.state);
+        {
+            let mut inbox = self.shared.inbox.lock();
+            if inbox.closing {
+                return Err(Error::new(Code::StaleHandle, "the model is closed"));
+            }
+            let Activity { running, waiting } = inbox.activity();
+            let Limits { running: most_running, waiting: most_waiting } = self.shared.limits;
+            if running + waiting >= most_running + most_waiting {
+                return Err(Error::new(
+                    Code::Busy,
+                    format!(
+                        "{running} sessions run and {waiting} wait; at most {most_running} run and {most_waiting} wait"
+                    ),
+                ));
+            }
+            inbox.live.push(Arc::clone(&state));
+            inbox.arrivals.push(job);
+            inbox.changed = true;
+        }
+        self.shared.wake.notify_one();
+        let shared = Arc::clone(&self.shared);
+        Ok(Session::new(state, seed, Box::new(move |_| shared.session_changed())))
+    }
+
+    /// Sessions that run and wait.
+    pub fn activity(&self) -> Activity {
+        self.shared.inbox.lock().activity()
+    }
+
+    /// Ends every session and the thread; returns when both have ended. May be called again.
+    pub fn close(&self) {
+        let sessions = {
+            let mut inbox = self.shared.inbox.lock();
+            inbox.closing = true;
+            self.shared.cancel.store(1, Ordering::Release);
+            inbox.live.clone()
+        };
+        for session in sessions {
+            session.terminate(EndReason::Closed);
+        }
+        self.shared.wake.notify_one();
+        // Held while joining, so that a second caller returns no sooner.
+        let mut thread = self.thread.lock();
+        if let Some(handle) = thread.take() {
+            // A waker that owned the last reference to the model ends up here on the scheduler's own thread.
+            if handle.thread().id() != std::thread::current().id() {
+                // The thread contains its panics; there is nothing to learn from the result.
+                let _ = handle.join();
+            }
+        }
+    }
+}
+
+impl Drop for Scheduler {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// What the scheduler's thread shares with everyone else.
+struct Shared {
+    inbox: Mutex<Inbox>,
+    wake: Condvar,
+    /// Stops the step that is running.
+    cancel: AtomicU32,
+    limits: Limits,
+}
+
+#[derive(Default)]
+struct Inbox {
+    arrivals: Vec<Job>,
+    /// Every session that was taken and has not left the scheduler.
+    live: Vec<Arc<SessionState>>,
+    /// The sessions of the step that is running.
+    in_step: Vec<Arc<SessionState>>,
+    /// Something happened that the thread may be waiting for.
+    changed: bool,
+    closing: bool,
+}
+
+impl Inbox {
+    /// Counts the sessions that are not over; one that was cancelled a moment ago takes no place.
+    fn activity(&self) -> Activity {
+        let mut activity = Activity::default();
+        for session in self.live.iter().filter(|session| !session.is_terminated()) {
+            if session.is_admitted() {
+                activity.running += 1;
+            } else {
+                activity.waiting += 1;
+            }
+        }
+        activity
+    }
+
+    /// Whether nobody waits for the step that is running.
+    fn step_is_unwanted(&self) -> bool {
+        !self.in_step.is_empty() && self.in_step.iter().all(|session| session.is_terminated())
+    }
+}
+
+impl Shared {
+    /// A session was ended from outside, or is being read again.
+    fn session_changed(&self) {
+        {
+            let mut inbox = self.inbox.lock();
+            inbox.changed = true;
+            if inbox.step_is_unwanted() {
+                self.cancel.store(1, Ordering::Release);
+            }
+        }
+        self.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests;
