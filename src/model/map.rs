@@ -9,22 +9,9 @@ use std::sync::Arc;
 
 use memmap2::{Mmap, MmapMut};
 
+use crate::engine::Backing;
+pub use crate::engine::LoadMode;
 use crate::error::{Code, Error, Result};
-
-/// How the file's bytes come into the process.
-///
-/// `Map` shares the page cache: nothing is copied, several processes share the pages, and loading takes as long as the
-/// first reading of each page. The price: whoever may write to the file can harm this process. Truncating it makes the
-/// next access to a lost page raise SIGBUS, which ends the process, and writing into it changes the weights underfoot.
-/// `Copy` reads the file into anonymous memory once (in huge pages where the system has them) and keeps nothing mapped:
-/// what happens to the file afterwards does not matter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LoadMode {
-    /// Read-only map of the file.
-    Map,
-    /// A private copy of the file.
-    Copy,
-}
 
 /// The bytes of one file, page-aligned, read-only, for as long as this lives.
 pub struct Mapping {
@@ -36,6 +23,13 @@ pub struct Mapping {
 
 impl Mapping {
     /// Opens a regular file. Directories, FIFOs, sockets and devices are refused without waiting for them.
+    ///
+    /// [`LoadMode::Map`] shares the page cache: nothing is copied, several processes share the pages, and loading takes
+    /// as long as the first reading of each page. The price: whoever may write to the file can harm this process.
+    /// Truncating it makes the next access to a lost page raise SIGBUS, which ends the process, and writing into it
+    /// changes the weights underfoot. [`LoadMode::Copy`] reads the file into anonymous memory once (in huge pages where
+    /// the system has them) and keeps nothing mapped: what happens to the file afterwards does not matter. The weights
+    /// may then be used where the copy lies.
     pub fn open(path: &Path, mode: LoadMode) -> Result<Arc<Self>> {
         let (file, length) = open_regular(path)?;
         match mode {
@@ -75,7 +69,7 @@ impl Mapping {
             return Self::from_bytes(&[]);
         }
         // SAFETY: the map is read-only and private to this struct, which hands out shared slices within it only. That
-        // no one else truncates or rewrites the file is the host's promise in this mode; see `LoadMode`. Every value
+        // no one else truncates or rewrites the file is the host's promise in this mode; see `open`. Every value
         // read from the map is checked when it is read, and no length is read twice.
         let map = unsafe { Mmap::map(&file) }.map_err(|error| input_output(&shown(path), "map", &error))?;
         if map.len() < length {
@@ -108,6 +102,12 @@ impl Mapping {
     fn of_memory(map: MmapMut, length: usize) -> Result<Arc<Self>> {
         let map = map.make_read_only().map_err(|error| input_output("memory for the model", "protect", &error))?;
         Ok(Arc::new(Self { map, length, file: None }))
+    }
+}
+
+impl Backing for Mapping {
+    fn bytes(&self) -> &[u8] {
+        self.bytes()
     }
 }
 

@@ -107,6 +107,12 @@ impl Value {
         }
     }
 
+    /// Whether this is an array of anything.
+    #[must_use]
+    pub fn is_array(&self) -> bool {
+        matches!(self, Self::Numbers(..) | Self::Strings(_))
+    }
+
     /// Reads the value of `key`: its kind, then its content.
     pub fn read(reader: &mut Reader, bytes: &[u8], key: &str) -> Result<Self> {
         let what = || format!("value of key {key:?}");

@@ -1,0 +1,375 @@
+//! A loaded model: its weights on a device, its tokenizer, and the scheduler that runs its sessions.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::Arc;
+use std::time::Instant;
+
+use parking_lot::FairMutex;
+
+use super::embed::Pooling;
+use super::evaluation::{check_tokens, Evaluation};
+use super::request::{Prompt, SessionRequest};
+use super::sampling::{rng, Sampler};
+use super::scheduler::{Activity, Engine, Job, Limits, Scheduler, TokenConstraint, Vocabulary};
+use super::score::ScoreKind;
+use super::session::{EndReason, Session, SessionState};
+use super::stop::StopMatcher;
+use crate::engine::{
+    Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ResidencyPolicy, ResidencyReport, Row, Weights, PAGE_TOKENS,
+};
+use crate::error::{Code, Error, Result};
+use crate::model::tokenizer::Tokenizer;
+use crate::model::{self, GgufFile};
+
+/// How a model is loaded; the default of every field is its zero.
+#[derive(Debug, Clone, Default)]
+pub struct LoadOptions {
+    /// The most tokens of a session, prompt and answer together; never more than the model was trained for.
+    /// 0: that, but at most [`DEFAULT_CONTEXT`].
+    pub context_length: u32,
+    /// How keys and values are stored.
+    pub kv_type: KvType,
+    /// What is done to keep the weights in memory.
+    pub residency: ResidencyPolicy,
+    /// Whether the file is mapped or copied.
+    pub mode: LoadMode,
+    /// Memory for keys and values, which all sessions share, in bytes; 0: enough for [`DEFAULT_CONTEXTS`] full contexts.
+    /// On the CPU the memory is taken as it is needed.
+    pub kv_budget_bytes: u64,
+    /// How many sessions run together; 0: [`DEFAULT_SESSIONS`].
+    pub maximum_sessions: u32,
+    /// How many more may wait; 0: [`DEFAULT_WAITING`].
+    pub maximum_waiting: u32,
+}
+
+/// Longest context where the host leaves it open.
+pub const DEFAULT_CONTEXT: u32 = 4096;
+/// Full contexts that the KV cache holds where the host leaves it open.
+pub const DEFAULT_CONTEXTS: u32 = 4;
+/// Sessions that run together where the host leaves it open.
+pub const DEFAULT_SESSIONS: u32 = 32;
+/// Sessions that may wait where the host leaves it open.
+pub const DEFAULT_WAITING: u32 = 256;
+
+/// A model, ready for sessions. Every method may be called from any thread at any time; dropping it closes it.
+pub struct Model {
+    // First, so that its thread has ended before anything else goes.
+    scheduler: Scheduler,
+    weights: Arc<Weights>,
+    device: Arc<Device>,
+    tokenizer: Arc<Tokenizer>,
+    information: serde_json::Value,
+    context_length: u32,
+    load_seconds: f64,
+    /// Whose turn it is to use the engine.
+    turn: Arc<FairMutex<()>>,
+    /// Not zero once the model is closed: evaluations stop.
+    closed: AtomicU32,
+}
+
+impl Model {
+    /// Loads the GGUF file at `path` onto `device`. `progress` gets the part that is done, from 0 to 1, on this thread,
+    /// and cancels by returning false (`Code::Cancelled`).
+    pub fn load(
+        path: &Path,
+        device: Arc<Device>,
+        options: &LoadOptions,
+        progress: &mut dyn FnMut(f32) -> bool,
+    ) -> Result<Arc<Self>> {
+        let started = Instant::now();
+        report(progress, 0.0)?;
+        let file = GgufFile::open(path, file_mode(options.mode))?;
+        let (description, tensors) = model::describe(&file)?;
+        let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
+        let information = serde_json::json!({ "architecture": file.metadata.string("general.architecture")? });
+        let backing: Arc<dyn Backing> = file.mapping.clone();
+        // A copied file is memory of our own already; the engine need not copy it again.
+        let weights = Weights::load(
+            &device,
+            &description,
+            &tensors,
+            backing,
+            LoadMode::Map,
+            options.residency,
+            &mut |done, total| progress(done as f32 / total.max(1) as f32),
+        )?;
+        drop(file);
+        let weights = Arc::new(weights);
+        let (pages, context_length) =
+            kv_size(options, description.context_length, KvCache::page_bytes(&weights, options.kv_type))?;
+        let cache = KvCache::new(&weights, pages, options.kv_type)?;
+        let turn = Arc::new(FairMutex::new(()));
+        let engine = WeightsEngine { weights: Arc::clone(&weights), cache, turn: Arc::clone(&turn) };
+        let limits = Limits {
+            running: or_default(options.maximum_sessions, DEFAULT_SESSIONS) as usize,
+            waiting: or_default(options.maximum_waiting, DEFAULT_WAITING) as usize,
+        };
+        let scheduler = Scheduler::start(engine, Arc::clone(&tokenizer) as Arc<dyn Vocabulary>, limits)?;
+        report(progress, 1.0)?;
+        Ok(Arc::new(Self {
+            scheduler,
+            weights,
+            device,
+            tokenizer,
+            information,
+            context_length,
+            load_seconds: started.elapsed().as_secs_f64(),
+            turn,
+            closed: AtomicU32::new(0),
+        }))
+    }
+
+    /// The model's tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// What the file says about the model.
+    #[must_use]
+    pub fn information(&self) -> &serde_json::Value {
+        &self.information
+    }
+
+    /// The most tokens of a session, prompt and answer together.
+    #[must_use]
+    pub fn context_length(&self) -> u32 {
+        self.context_length
+    }
+
+    /// How many logits there are.
+    #[must_use]
+    pub fn vocabulary_size(&self) -> u32 {
+        self.weights.description().vocabulary
+    }
+
+    /// How many numbers an embedding has.
+    #[must_use]
+    pub fn embedding_size(&self) -> u32 {
+        self.weights.description().width
+    }
+
+    /// What the model holds on its device.
+    #[must_use]
+    pub fn memory(&self) -> MemoryUse {
+        self.weights.memory()
+    }
+
+    /// Looks whether every weight is where it was put.
+    pub fn check_residency(&self) -> Result<ResidencyReport> {
+        self.weights.check_residency()
+    }
+
+    /// Brings back what has left, then checks.
+    pub fn repair_residency(&self) -> Result<ResidencyReport> {
+        self.weights.repair_residency()
+    }
+
+    /// Where the model is loaded.
+    #[must_use]
+    pub fn device(&self) -> &Arc<Device> {
+        &self.device
+    }
+
+    /// How long loading took.
+    #[must_use]
+    pub fn load_seconds(&self) -> f64 {
+        self.load_seconds
+    }
+
+    /// Sessions that run and wait at this moment.
+    #[must_use]
+    pub fn activity(&self) -> Activity {
+        self.scheduler.activity()
+    }
+
+    /// Starts a session; returns when it is queued. `Code::Busy` when the queue is full.
+    pub fn start(self: &Arc<Self>, request: SessionRequest) -> Result<Arc<Session>> {
+        let started = Instant::now();
+        request.validate(self.vocabulary_size())?;
+        let prompt = self.prompt_tokens(&request.prompt)?;
+        let room = self.context_length as usize - prompt.len();
+        let wanted = match request.maximum_tokens {
+            0 => usize::MAX,
+            wanted => wanted as usize,
+        };
+        let mut sampling = request.sampling;
+        if request.ignore_end {
+            let ends = (0..self.vocabulary_size()).filter(|&token| self.tokenizer.is_end_of_generation(token));
+            sampling.logit_bias.extend(ends.map(|token| (token, f32::NEG_INFINITY)));
+        }
+        let constraint: Option<Box<dyn TokenConstraint>> = match &request.constraint {
+            None => None,
+            Some(_) => return Err(Error::new(Code::ModelUnsupported, "constraints are not in this build")),
+        };
+        let seed = request.seed.unwrap_or_else(rng::generate_seed);
+        let job = Job {
+            state: Arc::new(SessionState::new(prompt.len() as u32, started)),
+            maximum_tokens: wanted.min(room),
+            limit_reason: if wanted <= room { EndReason::MaximumTokens } else { EndReason::ContextFull },
+            sampler: Sampler::new(sampling, seed, &prompt),
+            prompt,
+            stop: StopMatcher::new(&request.stop),
+            constraint,
+            logprobs: request.logprobs as usize,
+            deadline: request.deadline.and_then(|deadline| started.checked_add(deadline)),
+        };
+        Ok(Arc::new(self.scheduler.submit(job, seed)?))
+    }
+
+    /// The tokens of a prompt, in a number that leaves room for an answer.
+    pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
+        let tokens = match prompt {
+            Prompt::Tokens(tokens) => tokens.clone(),
+            Prompt::Text(text) => self.tokenizer.encode(text, true, true),
+            Prompt::Chat(messages) => self.chat_tokens(messages)?,
+        };
+        if tokens.is_empty() {
+            return Err(Error::new(Code::InvalidParameter, "prompt: it has no tokens"));
+        }
+        check_tokens("prompt", &tokens, self.vocabulary_size())?;
+        if tokens.len() >= self.context_length as usize {
+            return Err(Error::new(
+                Code::InvalidParameter,
+                format!(
+                    "prompt: {} tokens leave no room for an answer in the context of {}",
+                    tokens.len(),
+                    self.context_length
+                ),
+            ));
+        }
+        Ok(tokens)
+    }
+
+    /// Scores given tokens from position `first` on; see [`ScoreKind`]. Sessions go on meanwhile.
+    pub fn score(&self, tokens: &[u32], first: usize, kind: ScoreKind, kv: KvType) -> Result<Vec<f32>> {
+        self.while_open(|| super::score::score(&self.evaluation(kv), tokens, first, kind))
+    }
+
+    /// The embedding of given tokens; `normalise` scales each vector to length 1. Sessions go on meanwhile.
+    pub fn embed(&self, tokens: &[u32], pooling: Pooling, normalise: bool) -> Result<Vec<f32>> {
+        self.while_open(|| super::embed::embed(&self.evaluation(KvType::F16), tokens, pooling, normalise))
+    }
+
+    /// Ends every session and the scheduler's thread; returns when they have ended. May be called again.
+    pub fn close(&self) {
+        self.closed.store(1, Ordering::Release);
+        self.scheduler.close();
+    }
+
+    fn chat_tokens(&self, messages: &str) -> Result<Vec<u32>> {
+        let _ = messages;
+        Err(Error::new(
+            Code::ModelUnsupported,
+            "chat templates are not in this build; give the prompt as text or tokens",
+        ))
+    }
+
+    fn evaluation(&self, kv_type: KvType) -> Evaluation<'_> {
+        Evaluation { weights: &self.weights, turn: &self.turn, cancel: &self.closed, kv_type }
+    }
+
+    fn while_open(&self, evaluate: impl FnOnce() -> Result<Vec<f32>>) -> Result<Vec<f32>> {
+        let closed = || Error::new(Code::StaleHandle, "the model is closed");
+        if self.closed.load(Ordering::Acquire) != 0 {
+            return Err(closed());
+        }
+        evaluate().map_err(|error| if error.code == Code::Cancelled { closed() } else { error })
+    }
+}
+
+impl Drop for Model {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// The engine as the scheduler sees it.
+struct WeightsEngine {
+    weights: Arc<Weights>,
+    cache: KvCache,
+    turn: Arc<FairMutex<()>>,
+}
+
+impl Engine for WeightsEngine {
+    fn vocabulary_size(&self) -> usize {
+        self.weights.description().vocabulary as usize
+    }
+
+    fn pages(&self) -> u32 {
+        self.cache.pages()
+    }
+
+    fn forward(&mut self, rows: &[Row], page_tables: &[&[u32]], cancel: &AtomicU32, outputs: &mut [f32]) -> Result<()> {
+        let _turn = self.turn.lock();
+        self.weights.forward(&self.cache, rows, page_tables, cancel, outputs)
+    }
+}
+
+impl Vocabulary for Tokenizer {
+    fn token_bytes(&self, token: u32) -> &[u8] {
+        self.token_bytes(token)
+    }
+
+    fn is_end(&self, token: u32) -> bool {
+        self.is_end_of_generation(token)
+    }
+}
+
+/// Pages of the KV cache, and the context that they allow.
+fn kv_size(options: &LoadOptions, trained: u32, page_bytes: u64) -> Result<(u32, u32)> {
+    if page_bytes == 0 {
+        let detail = format!("kv_type: the model's head size does not allow {:?}", options.kv_type);
+        return Err(Error::new(Code::InvalidParameter, detail));
+    }
+    let trained = or_default(trained, u32::MAX);
+    let context = match options.context_length {
+        0 => trained.min(DEFAULT_CONTEXT),
+        asked => trained.min(asked),
+    };
+    let pages_of_context = context.div_ceil(PAGE_TOKENS);
+    if options.kv_budget_bytes == 0 {
+        return Ok((pages_of_context.saturating_mul(DEFAULT_CONTEXTS), context));
+    }
+    let pages = u32::try_from(options.kv_budget_bytes / page_bytes).unwrap_or(u32::MAX);
+    if pages >= pages_of_context {
+        return Ok((pages, context));
+    }
+    if pages == 0 || options.context_length != 0 {
+        return Err(Error::new(
+            Code::InvalidParameter,
+            format!(
+                "kv_budget_bytes: {} are too few for a context of {context} tokens, which takes {}",
+                options.kv_budget_bytes,
+                u64::from(pages_of_context) * page_bytes
+            ),
+        ));
+    }
+    Ok((pages, pages * PAGE_TOKENS))
+}
+
+fn report(progress: &mut dyn FnMut(f32) -> bool, part: f32) -> Result<()> {
+    if progress(part) {
+        return Ok(());
+    }
+    Err(Error::new(Code::Cancelled, "the progress callback asked to stop loading"))
+}
+
+fn file_mode(mode: LoadMode) -> model::LoadMode {
+    match mode {
+        LoadMode::Map => model::LoadMode::Map,
+        LoadMode::Copy => model::LoadMode::Copy,
+    }
+}
+
+fn or_default(value: u32, default: u32) -> u32 {
+    if value == 0 {
+        default
+    } else {
+        value
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! From a file's keys and tensors to what the engine runs: the architectures, each described as data.
+
+mod keys;
+mod rules;
+mod table;
+mod tensors;
+#[cfg(test)]
+mod tests;
+
+use super::gguf::GgufFile;
+use crate::engine::{ModelDescription, TensorRole, TensorSource};
+use crate::error::{Code, Error, Result};
+use table::Family;
+
+/// The model in the file: its shape and arithmetic, and each tensor with its role. Every tensor the architecture needs
+/// is there with the shape its keys ask for, and the file holds no tensor whose part in the model is not known.
+pub fn describe(file: &GgufFile) -> Result<(ModelDescription, Vec<TensorSource>)> {
+    let family = family_of(file)?;
+    let mut description = keys::read(family, file)?;
+    let tensors = tensors::assign(family, &mut description, file)?;
+    // Two sets of factors need to know where one ends and the other begins, whatever the keys call the scaling.
+    if description.original_context == 0 && tensors.iter().any(|tensor| tensor.role == TensorRole::RotaryFactorsLong) {
+        description.original_context = description.context_length;
+    }
+    Ok((description, tensors))
+}
+
+/// The architectures that [`describe`] knows, by the name files give them.
+pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
+    table::FAMILIES.iter().map(|family| family.name)
+}
+
+fn family_of(file: &GgufFile) -> Result<&'static Family> {
+    refuse_other_kinds(file)?;
+    let Some(name) = file.metadata.string("general.architecture")? else {
+        return Err(Error::new(Code::ModelLoadFailed, "key \"general.architecture\": expected a string, found none"));
+    };
+    table::FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
+        let supported = supported_architectures().collect::<Vec<_>>().join(", ");
+        Error::new(Code::ModelUnsupported, format!("architecture {name:?}; supported are {supported}"))
+    })
+}
+
+/// GGUF also carries adapters, projectors, importance matrices, vocabularies, and parts of models.
+fn refuse_other_kinds(file: &GgufFile) -> Result<()> {
+    if let Some(kind) = file.metadata.string("general.type")? {
+        if kind != "model" {
+            return Err(Error::new(
+                Code::ModelUnsupported,
+                format!("key \"general.type\": expected \"model\", found {kind:?}"),
+            ));
+        }
+    }
+    if let Some(parts) = file.metadata.u32("split.count")? {
+        if parts > 1 {
+            return Err(Error::new(
+                Code::ModelUnsupported,
+                format!("key \"split.count\": one of {parts} parts of a model; supported are models in one file"),
+            ));
+        }
+    }
+    if file.tensors.is_empty() {
+        return Err(Error::new(Code::ModelUnsupported, "the file holds no tensors, only a vocabulary or settings"));
+    }
+    Ok(())
+}
