@@ -84,7 +84,8 @@ impl Constraint {
         }
         let allowed = self.matcher.compute_mask_or_eos().map_err(|error| fail(&error))?;
         // One word of the set holds 32 tokens; words with all or none set need no look at each.
-        for (logits, word) in logits.chunks_mut(32).zip(allowed.as_slice().iter().copied().chain(std::iter::repeat(0))) {
+        for (logits, word) in logits.chunks_mut(32).zip(allowed.as_slice().iter().copied().chain(std::iter::repeat(0)))
+        {
             if word == 0 {
                 logits.fill(f32::NEG_INFINITY);
             } else if word != u32::MAX {
@@ -116,7 +117,8 @@ impl Constraint {
         match self.matcher.try_consume_tokens(&[token]).map_err(|error| fail(&error))? {
             0 => Err(forbidden(token, "it does not fit")),
             _ => {
-                self.accepting = self.matcher.is_stopped() || self.matcher.is_accepting().map_err(|error| fail(&error))?;
+                self.accepting =
+                    self.matcher.is_stopped() || self.matcher.is_accepting().map_err(|error| fail(&error))?;
                 Ok(())
             }
         }
@@ -149,7 +151,9 @@ fn grammar(source: &ConstraintSource) -> Result<TopLevelGrammar> {
             if let Some(object) = schema.as_object_mut() {
                 // Small models like to go on with white space for ever.
                 let entry = object.entry("x-guidance").or_insert_with(|| serde_json::json!({}));
-                if let Some(options) = entry.as_object_mut().filter(|options| !options.contains_key("whitespace_flexible")) {
+                if let Some(options) =
+                    entry.as_object_mut().filter(|options| !options.contains_key("whitespace_flexible"))
+                {
                     options.entry("whitespace_pattern").or_insert_with(|| WHITE_SPACE.into());
                 }
             }
@@ -191,7 +195,11 @@ fn trie(tokenizer: &Tokenizer) -> TokTrie {
             } else {
                 tokenizer.token_bytes(id).to_vec()
             };
-            if word.len() > LONGEST_TOKEN { Vec::new() } else { word }
+            if word.len() > LONGEST_TOKEN {
+                Vec::new()
+            } else {
+                word
+            }
         })
         .collect();
     let end = tokenizer.end().filter(|end| ends.contains(end)).unwrap_or(ends[0]);
