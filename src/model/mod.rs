@@ -2,10 +2,12 @@
 
 pub mod families;
 pub mod gguf;
+pub mod information;
 pub mod map;
 pub mod tokenizer;
 
 pub use families::{describe, supported_architectures};
 pub use gguf::{GgufFile, Metadata, StringArray, TensorInformation};
+pub use information::information;
 pub use map::{LoadMode, Mapping};
 pub use tokenizer::Tokenizer;
