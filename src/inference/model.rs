@@ -82,7 +82,7 @@ impl Model {
         let file = GgufFile::open(path, file_mode(options.mode))?;
         let (description, tensors) = model::describe(&file)?;
         let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
-        let information = serde_json::json!({ "architecture": file.metadata.string("general.architecture")? });
+        let information = model::information(&file);
         let backing: Arc<dyn Backing> = file.mapping.clone();
         // A copied file is memory of our own already; the engine need not copy it again.
         let weights = Weights::load(
@@ -196,8 +196,8 @@ impl Model {
         };
         let mut sampling = request.sampling;
         if request.ignore_end {
-            let ends = (0..self.vocabulary_size()).filter(|&token| self.tokenizer.is_end_of_generation(token));
-            sampling.logit_bias.extend(ends.map(|token| (token, f32::NEG_INFINITY)));
+            let ends = self.tokenizer.ends_of_generation();
+            sampling.logit_bias.extend(ends.iter().map(|&token| (token, f32::NEG_INFINITY)));
         }
         let constraint: Option<Box<dyn TokenConstraint>> = match &request.constraint {
             None => None,
@@ -222,7 +222,7 @@ impl Model {
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         let tokens = match prompt {
             Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Text(text) => self.tokenizer.encode(text, true, true),
+            Prompt::Text(text) => self.text_tokens(text),
             Prompt::Chat(messages) => self.chat_tokens(messages)?,
         };
         if tokens.is_empty() {
@@ -256,6 +256,15 @@ impl Model {
     pub fn close(&self) {
         self.closed.store(1, Ordering::Release);
         self.scheduler.close();
+    }
+
+    fn text_tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = self.tokenizer.encode(text, true, true);
+        // Rendered chats, and texts written for other programs, often bring the beginning token along.
+        if tokens.len() > 1 && tokens[0] == tokens[1] && self.tokenizer.beginning() == Some(tokens[0]) {
+            tokens.remove(0);
+        }
+        tokens
     }
 
     fn chat_tokens(&self, messages: &str) -> Result<Vec<u32>> {
