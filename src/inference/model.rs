@@ -5,10 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
-use once_cell::sync::OnceCell;
 use parking_lot::FairMutex;
 
-use super::constraint::{Constraint, ConstraintFactory};
 use super::embed::Pooling;
 use super::evaluation::{check_tokens, Evaluation};
 use super::request::{Prompt, SessionRequest};
@@ -21,7 +19,6 @@ use crate::engine::{
     Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ResidencyPolicy, ResidencyReport, Row, Weights, PAGE_TOKENS,
 };
 use crate::error::{Code, Error, Result};
-use crate::model::chat::{ChatOptions, ChatTemplate};
 use crate::model::tokenizer::Tokenizer;
 use crate::model::{self, GgufFile};
 
@@ -62,9 +59,7 @@ pub struct Model {
     weights: Arc<Weights>,
     device: Arc<Device>,
     tokenizer: Arc<Tokenizer>,
-    chat_template: Option<ChatTemplate>,
     information: serde_json::Value,
-    constraints: OnceCell<ConstraintFactory>,
     context_length: u32,
     load_seconds: f64,
     /// Whose turn it is to use the engine.
@@ -87,8 +82,7 @@ impl Model {
         let file = GgufFile::open(path, file_mode(options.mode))?;
         let (description, tensors) = model::describe(&file)?;
         let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
-        let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer)?;
-        let information = model::information(&file);
+        let information = serde_json::json!({ "architecture": file.metadata.string("general.architecture")? });
         let backing: Arc<dyn Backing> = file.mapping.clone();
         // A copied file is memory of our own already; the engine need not copy it again.
         let weights = Weights::load(
@@ -118,9 +112,7 @@ impl Model {
             weights,
             device,
             tokenizer,
-            chat_template,
             information,
-            constraints: OnceCell::new(),
             context_length,
             load_seconds: started.elapsed().as_secs_f64(),
             turn,
@@ -132,12 +124,6 @@ impl Model {
     #[must_use]
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
-    }
-
-    /// The model's chat template, if the file has one.
-    #[must_use]
-    pub fn chat_template(&self) -> Option<&ChatTemplate> {
-        self.chat_template.as_ref()
     }
 
     /// What the file says about the model.
@@ -213,12 +199,9 @@ impl Model {
             let ends = (0..self.vocabulary_size()).filter(|&token| self.tokenizer.is_end_of_generation(token));
             sampling.logit_bias.extend(ends.map(|token| (token, f32::NEG_INFINITY)));
         }
-        let constraint = match &request.constraint {
+        let constraint: Option<Box<dyn TokenConstraint>> = match &request.constraint {
             None => None,
-            Some(source) => {
-                let factory = self.constraints.get_or_try_init(|| ConstraintFactory::new(&self.tokenizer))?;
-                Some(Box::new(factory.constraint(source)?) as Box<dyn TokenConstraint>)
-            }
+            Some(_) => return Err(Error::new(Code::ModelUnsupported, "constraints are not in this build")),
         };
         let seed = request.seed.unwrap_or_else(rng::generate_seed);
         let job = Job {
@@ -276,20 +259,11 @@ impl Model {
     }
 
     fn chat_tokens(&self, messages: &str) -> Result<Vec<u32>> {
-        let Some(template) = &self.chat_template else {
-            return Err(Error::new(
-                Code::ModelUnsupported,
-                "the model file has no chat template; give the prompt as text or tokens",
-            ));
-        };
-        let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
-        let text = template.render(messages, &options)?;
-        let mut tokens = self.tokenizer.encode(&text, true, true);
-        // Many templates write the beginning token themselves.
-        if tokens.len() > 1 && tokens[0] == tokens[1] && self.tokenizer.beginning() == Some(tokens[0]) {
-            tokens.remove(0);
-        }
-        Ok(tokens)
+        let _ = messages;
+        Err(Error::new(
+            Code::ModelUnsupported,
+            "chat templates are not in this build; give the prompt as text or tokens",
+        ))
     }
 
     fn evaluation(&self, kv_type: KvType) -> Evaluation<'_> {
@@ -340,20 +314,6 @@ impl Vocabulary for Tokenizer {
 
     fn is_end(&self, token: u32) -> bool {
         self.is_end_of_generation(token)
-    }
-}
-
-impl TokenConstraint for Constraint {
-    fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
-        self.mask(logits)
-    }
-
-    fn accept(&mut self, token: u32) -> Result<()> {
-        self.accept(token)
-    }
-
-    fn must_stop(&self) -> bool {
-        self.must_stop()
     }
 }
 

@@ -18,7 +18,7 @@ pub(super) fn exponential(x: f32) -> f32 {
     series = series * rest + 8.333_452e-3;
     series = series * rest + 4.166_579_6e-2;
     series = series * rest + 1.666_666_5e-1;
-    series = series * rest + 5.000_000_1e-1;
+    series = series * rest + 0.5;
     let fraction = series * rest * rest + rest + 1.0;
     // The low bits of `shifted` are the whole number: moved into the exponent, they multiply by 2^whole.
     let scaled = f32::from_bits(fraction.to_bits().wrapping_add(shifted.to_bits() << 23));
