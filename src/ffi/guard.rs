@@ -87,10 +87,10 @@ pub(super) unsafe fn last_error(buffer: *mut c_char, capacity: usize, needed: *m
 
 /// The name and the message of a code.
 pub(super) fn texts(code: worker_status_t) -> (&'static CStr, &'static CStr) {
-    TEXTS.iter().find(|(number, _, _)| *number == code).map_or(
-        (c"WORKER_ERROR_UNRECOGNIZED", c"Unrecognized error code"),
-        |(_, name, message)| (name, message),
-    )
+    TEXTS
+        .iter()
+        .find(|(number, _, _)| *number == code)
+        .map_or((c"WORKER_ERROR_UNRECOGNIZED", c"Unrecognized error code"), |(_, name, message)| (name, message))
 }
 
 macro_rules! texts_with_nul {

@@ -128,7 +128,7 @@ impl Drop for Callback {
 
 /// A model's memory. Only looked at, under the registry's lock: hosts ask for it often.
 pub(super) fn memory(handle: worker_model_t) -> Result<worker_memory_t> {
-    let memory = registry().with(handle, |model: &CudaModel| Ok(model.model()?.memory()))??;
+    let memory = registry().with(handle, |model: &CudaModel| model.model().map(|model| model.memory()))??;
     let mut out = zeroed::<worker_memory_t>();
     out.weights = memory.weights;
     out.kv_cache = memory.kv_cache;

@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use super::errors::worker_status_t;
 use super::guard;
 use super::handles::{model, worker_model_t};
-use super::marshal::{array, array_output, bytes, options, options_init, output, output_struct, text, text_output};
+use super::marshal::{array, array_output, options_init, output, output_struct, text, text_output};
 use super::model_calls as calls;
 use super::types::{worker_chat_options_t, worker_error_t, worker_memory_t, worker_model_options_t};
 use crate::registry::registry;
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn worker_model_info_json(
     unsafe {
         guard::status(error, || {
             text_output(buffer, capacity, needed)?
-                .write_with(|| Ok(self::model(model)?.model().information().to_string().into_bytes()))
+                .write_with(|| Ok(self::model(model)?.model()?.information().to_string().into_bytes()))
         })
     }
 }

@@ -80,7 +80,8 @@ unsafe fn request(prompt: Prompt, options: &worker_session_options_t) -> Result<
         return Err(invalid("seed is set, but seed_given is 0".to_owned()));
     }
     // SAFETY: the caller's.
-    let biases = unsafe { array(options.logit_bias, length(options.logit_bias_count, "logit_bias_count")?, "logit_bias") }?;
+    let biases =
+        unsafe { array(options.logit_bias, length(options.logit_bias_count, "logit_bias_count")?, "logit_bias") }?;
     let sampling = SamplingOptions {
         temperature: options.temperature,
         top_k: options.top_k,
