@@ -1,13 +1,24 @@
 //! Sessions, scheduler, sampling, stop strings, text streams, constraints.
+//!
+//! [`Model`] loads; [`Model::start`] makes a [`Session`], whose events its host reads from any thread. All sessions of a
+//! model run together on one thread ([`scheduler`]).
 
 pub mod constraint;
+mod embed;
+mod evaluation;
+pub mod model;
 pub mod request;
 pub mod sampling;
-pub mod scheduler;
+mod scheduler;
+mod score;
 pub mod session;
 pub mod stop;
 pub mod text_stream;
 
-pub use constraint::ConstraintSource;
+pub use constraint::{Constraint, ConstraintFactory, ConstraintSource};
+pub use embed::Pooling;
+pub use model::{LoadOptions, Model};
 pub use request::{Prompt, SamplingOptions, SessionRequest};
-pub use session::{EndReason, Event, Next, Session, Usage};
+pub use scheduler::Activity;
+pub use score::ScoreKind;
+pub use session::{EndReason, Event, Next, Session, Usage, Waker};

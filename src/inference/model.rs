@@ -22,8 +22,7 @@ use crate::engine::{
 };
 use crate::error::{Code, Error, Result};
 use crate::model::chat::{ChatOptions, ChatTemplate};
-use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, GgufFile};
+use crate::model::{self, GgufFile, Tokenizer};
 
 /// How a model is loaded; the default of every field is its zero.
 #[derive(Debug, Clone, Default)]
@@ -62,7 +61,7 @@ pub struct Model {
     weights: Arc<Weights>,
     device: Arc<Device>,
     tokenizer: Arc<Tokenizer>,
-    chat_template: Option<ChatTemplate>,
+    chat_template: Result<Option<ChatTemplate>>,
     information: serde_json::Value,
     constraints: OnceCell<ConstraintFactory>,
     context_length: u32,
@@ -87,7 +86,8 @@ impl Model {
         let file = GgufFile::open(path, file_mode(options.mode))?;
         let (description, tensors) = model::describe(&file)?;
         let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
-        let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer)?;
+        // A template that cannot be read is no reason not to load: only who chats will miss it.
+        let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer);
         let information = model::information(&file);
         let backing: Arc<dyn Backing> = file.mapping.clone();
         // A copied file is memory of our own already; the engine need not copy it again.
@@ -134,10 +134,23 @@ impl Model {
         &self.tokenizer
     }
 
-    /// The model's chat template, if the file has one.
+    /// The model's chat template, if the file has one that can be read.
     #[must_use]
     pub fn chat_template(&self) -> Option<&ChatTemplate> {
-        self.chat_template.as_ref()
+        self.chat_template.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The text of a chat as the model was trained to read it; `messages` is a JSON array of objects with a `role` and a
+    /// `content`.
+    pub fn render_chat(&self, messages: &str, options: &ChatOptions) -> Result<String> {
+        match &self.chat_template {
+            Ok(Some(template)) => template.render(messages, options),
+            Ok(None) => Err(Error::new(
+                Code::ModelUnsupported,
+                "the model file has no chat template; give the prompt as text or tokens",
+            )),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// What the file says about the model.
@@ -210,14 +223,14 @@ impl Model {
         };
         let mut sampling = request.sampling;
         if request.ignore_end {
-            let ends = (0..self.vocabulary_size()).filter(|&token| self.tokenizer.is_end_of_generation(token));
-            sampling.logit_bias.extend(ends.map(|token| (token, f32::NEG_INFINITY)));
+            let ends = self.tokenizer.ends_of_generation();
+            sampling.logit_bias.extend(ends.iter().map(|&token| (token, f32::NEG_INFINITY)));
         }
-        let constraint = match &request.constraint {
+        let constraint: Option<Box<dyn TokenConstraint>> = match &request.constraint {
             None => None,
             Some(source) => {
                 let factory = self.constraints.get_or_try_init(|| ConstraintFactory::new(&self.tokenizer))?;
-                Some(Box::new(factory.constraint(source)?) as Box<dyn TokenConstraint>)
+                Some(Box::new(factory.constraint(source)?))
             }
         };
         let seed = request.seed.unwrap_or_else(rng::generate_seed);
@@ -239,8 +252,11 @@ impl Model {
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         let tokens = match prompt {
             Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Text(text) => self.tokenizer.encode(text, true, true),
-            Prompt::Chat(messages) => self.chat_tokens(messages)?,
+            Prompt::Text(text) => self.text_tokens(text),
+            Prompt::Chat(messages) => {
+                let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+                self.text_tokens(&self.render_chat(messages, &options)?)
+            }
         };
         if tokens.is_empty() {
             return Err(Error::new(Code::InvalidParameter, "prompt: it has no tokens"));
@@ -275,21 +291,13 @@ impl Model {
         self.scheduler.close();
     }
 
-    fn chat_tokens(&self, messages: &str) -> Result<Vec<u32>> {
-        let Some(template) = &self.chat_template else {
-            return Err(Error::new(
-                Code::ModelUnsupported,
-                "the model file has no chat template; give the prompt as text or tokens",
-            ));
-        };
-        let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
-        let text = template.render(messages, &options)?;
-        let mut tokens = self.tokenizer.encode(&text, true, true);
-        // Many templates write the beginning token themselves.
+    fn text_tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = self.tokenizer.encode(text, true, true);
+        // Rendered chats, and texts written for other programs, often bring the beginning token along.
         if tokens.len() > 1 && tokens[0] == tokens[1] && self.tokenizer.beginning() == Some(tokens[0]) {
             tokens.remove(0);
         }
-        Ok(tokens)
+        tokens
     }
 
     fn evaluation(&self, kv_type: KvType) -> Evaluation<'_> {

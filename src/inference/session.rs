@@ -100,16 +100,12 @@ pub struct Usage {
 pub struct Session {
     state: Arc<SessionState>,
     seed: u64,
-    on_change: Box<dyn Fn(&Arc<SessionState>) + Send + Sync>,
+    on_change: Box<OnChange>,
 }
 
 impl Session {
     /// `on_change` tells the scheduler that the session was ended from outside or read after it was full.
-    pub(super) fn new(
-        state: Arc<SessionState>,
-        seed: u64,
-        on_change: Box<dyn Fn(&Arc<SessionState>) + Send + Sync>,
-    ) -> Self {
+    pub(super) fn new(state: Arc<SessionState>, seed: u64, on_change: Box<OnChange>) -> Self {
         Self { state, seed, on_change }
     }
 
@@ -127,7 +123,7 @@ impl Session {
                 output.paused &= !resume;
                 drop(output);
                 if resume {
-                    (self.on_change)(&self.state);
+                    (self.on_change)();
                 }
                 return Ok(Next::Event(event));
             }
@@ -199,7 +195,7 @@ impl Session {
 
     fn terminate(&self, reason: EndReason) {
         if self.state.terminate(reason) {
-            (self.on_change)(&self.state);
+            (self.on_change)();
         }
     }
 }
@@ -212,6 +208,9 @@ impl Drop for Session {
 
 /// Told that a session may have something to read.
 pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// Told that a session was ended from outside or is being read again.
+type OnChange = dyn Fn() + Send + Sync;
 
 /// What a session shares with the scheduler.
 pub(super) struct SessionState {

@@ -1,11 +1,14 @@
 //! What a model file holds: GGUF, architecture, tokenizer, chat template.
 
+pub mod chat;
 pub mod families;
 pub mod gguf;
+pub mod information;
 pub mod map;
 pub mod tokenizer;
 
 pub use families::{describe, supported_architectures};
 pub use gguf::{GgufFile, Metadata, StringArray, TensorInformation};
+pub use information::information;
 pub use map::{LoadMode, Mapping};
 pub use tokenizer::Tokenizer;

@@ -40,9 +40,12 @@ void CpuForward::run(const engine_batch &batch, KvCache &cache) {
 }
 
 WorkspaceNeeds CpuForward::needs() const {
-    const uint64_t widest = std::max({uint64_t{d_.width}, uint64_t{d_.feed_forward}, uint64_t{d_.heads} * d_.value_size});
-    return {parallel_.threads(), std::max(products_.scratch_floats(widest), std::max(products_.scratch_floats(1), attention_.scratch_floats())),
-            2 * size_t{rotary_.pairs()}, products_.prepared_bytes(1, widest)};
+    size_t scratch = attention_.scratch_floats(), prepared = 0;
+    for (const uint64_t columns : {uint64_t{d_.width}, uint64_t{d_.feed_forward}, uint64_t{d_.heads} * d_.value_size}) {
+        scratch = std::max(scratch, products_.scratch_floats(columns));
+        prepared = std::max(prepared, products_.prepared_bytes(1, columns));
+    }
+    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared};
 }
 
 float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs) {

@@ -1,5 +1,7 @@
 //! A real model from file to text: the smallest trained one there is.
 
+mod load;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -64,7 +66,8 @@ fn greedy_text_is_the_published_one() {
 #[test]
 fn the_same_tokens_alone_and_among_eight_and_with_a_prefix() {
     let model = load();
-    let beginning = "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. ".repeat(2);
+    let beginning =
+        "Once upon a time, there was a little girl named Lily. She loved to play outside in the park. ".repeat(2);
     let prompts: Vec<String> = (0..8).map(|index| format!("{}{index}", &beginning[..20 + index * 22])).collect();
     let alone: Vec<Vec<u32>> = prompts
         .iter()
@@ -72,8 +75,11 @@ fn the_same_tokens_alone_and_among_eight_and_with_a_prefix() {
         .map(|(prompt, seed)| read(&load().start(drawing_request(prompt, seed, 60)).unwrap()).0)
         .collect();
     for round in 0..2 {
-        let sessions: Vec<Arc<Session>> =
-            prompts.iter().zip(0..).map(|(prompt, seed)| model.start(drawing_request(prompt, seed, 60)).unwrap()).collect();
+        let sessions: Vec<Arc<Session>> = prompts
+            .iter()
+            .zip(0..)
+            .map(|(prompt, seed)| model.start(drawing_request(prompt, seed, 60)).unwrap())
+            .collect();
         for (session, expected) in sessions.iter().zip(&alone) {
             let (tokens, _, _, usage) = read(session);
             assert_eq!(&tokens, expected, "round {round}");
@@ -173,7 +179,11 @@ fn the_kv_cache_is_as_large_as_was_asked() {
     let tight = LoadOptions { kv_budget_bytes: 2_000, context_length: 100, ..LoadOptions::default() };
     let error = kv(tight, 512).unwrap_err();
     assert_eq!(error.code, Code::InvalidParameter);
-    assert!(error.detail.contains("2000 are too few for a context of 100 tokens, which takes 4000"), "{}", error.detail);
+    assert!(
+        error.detail.contains("2000 are too few for a context of 100 tokens, which takes 4000"),
+        "{}",
+        error.detail
+    );
     assert!(kv(LoadOptions { kv_budget_bytes: 999, ..LoadOptions::default() }, 512).is_err());
     assert!(kv_size(&LoadOptions::default(), 512, 0).unwrap_err().detail.contains("head size"));
 }
@@ -181,7 +191,8 @@ fn the_kv_cache_is_as_large_as_was_asked() {
 #[test]
 fn scores_agree_with_the_logits_they_come_from() {
     let model = load();
-    let tokens = model.tokenizer().encode("Once upon a time, there was a little girl named Lily. She loved to", true, false);
+    let tokens =
+        model.tokenizer().encode("Once upon a time, there was a little girl named Lily. She loved to", true, false);
     let vocabulary = model.vocabulary_size() as usize;
     let logits = model.score(&tokens, 0, ScoreKind::Logits, KvType::F32).unwrap();
     assert_eq!(logits.len(), tokens.len() * vocabulary);
@@ -252,4 +263,23 @@ fn a_generated_seed_can_be_given_again() {
     request.seed = None;
     let other = model.start(request).unwrap();
     assert_ne!(other.seed(), first.seed());
+}
+
+#[test]
+fn constraints_hold_the_text_to_their_form() {
+    let model = load();
+    for seed in 0..3 {
+        let mut request = drawing_request("Once upon a time", seed, 60);
+        request.ignore_end = false;
+        request.constraint =
+            Some(crate::inference::ConstraintSource::Regex("[A-Z][a-z]{2,5} (was|had) [0-9]{3}!".into()));
+        let (_, text, reason, _) = read(&model.start(request).unwrap());
+        let words: Vec<&str> = text.split(' ').collect();
+        assert_eq!(words.len(), 3, "{text}");
+        assert!(words[0].starts_with(|letter: char| letter.is_ascii_uppercase()) && words[2].ends_with('!'), "{text}");
+        assert!(matches!(reason, EndReason::ConstraintComplete | EndReason::EndOfText), "{reason:?}");
+    }
+    let mut request = text_request("a", 5);
+    request.constraint = Some(crate::inference::ConstraintSource::Regex("(".into()));
+    assert_eq!(model.start(request).err().unwrap().code, Code::InvalidParameter);
 }

@@ -32,17 +32,12 @@ impl<'a> Remaining<'a> {
     pub(super) fn typical(self, mass: f64) -> Self {
         let candidates = self.into_candidates();
         let maximum = maximum(&candidates);
-        let weights = || candidates.iter().map(|candidate| f64::from(exponential(candidate.logit - maximum)));
-        let total: f64 = weights().sum();
-        let log_total = total.ln();
-        let surprise = |candidate: &Candidate| log_total - f64::from(candidate.logit - maximum);
-        let expected: f64 =
-            candidates.iter().zip(weights()).map(|(candidate, weight)| weight / total * surprise(candidate)).sum();
-        let mut ranked: Vec<Ranked> = candidates
-            .iter()
-            .zip(weights())
-            .map(|(&candidate, weight)| Ranked { rank: (surprise(&candidate) - expected).abs(), weight, candidate })
-            .collect();
+        let mut ranked = ranked_by_likelihood(&candidates, maximum);
+        let total: f64 = ranked.iter().map(|ranked| ranked.weight).sum();
+        let log_total = total.ln() + f64::from(maximum);
+        let surprise = |ranked: &Ranked| log_total - f64::from(ranked.candidate.logit);
+        let expected = ranked.iter().map(|ranked| ranked.weight * surprise(ranked)).sum::<f64>() / total;
+        ranked.iter_mut().for_each(|ranked| ranked.rank = (surprise(ranked) - expected).abs());
         let kept = fewest_reaching(&mut ranked, |sum| sum > mass * total);
         ranked.truncate(kept);
         Self::Some(rising(ranked.into_iter().map(|ranked| ranked.candidate).collect()))

@@ -91,7 +91,7 @@ impl Scheduler {
         }
         self.shared.wake.notify_one();
         let shared = Arc::clone(&self.shared);
-        Ok(Session::new(state, seed, Box::new(move |_| shared.session_changed())))
+        Ok(Session::new(state, seed, Box::new(move || shared.session_changed())))
     }
 
     /// Sessions that run and wait.

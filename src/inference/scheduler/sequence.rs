@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::engine::{TokenConstraint, Vocabulary};
 use super::pages::Lease;
 use crate::error::Result;
-use crate::inference::sampling::{ModelLogprobs, Sampler};
+use crate::inference::sampling::{Logprobs, ModelLogprobs, Sampler};
 use crate::inference::session::{EndReason, Event, SessionState};
 use crate::inference::stop::{StopMatcher, StopOutcome};
 use crate::inference::text_stream::TextStream;
@@ -109,7 +109,7 @@ impl Sequence {
 
     /// Chooses the next token from `logits` and tells the host; says how the session ended if it did.
     pub(super) fn take_logits(&mut self, logits: &mut [f32], vocabulary: &dyn Vocabulary) -> Result<Option<Ending>> {
-        let (token, logprob, top) = self.choose(logits)?;
+        let (token, logprobs) = self.choose(logits)?;
         if vocabulary.is_end(token) {
             self.flush();
             return Ok(Some(Ending { reason: EndReason::EndOfText, matched_stop: None }));
@@ -124,6 +124,7 @@ impl Sequence {
             StopOutcome::Continue(text) => (text, None),
             StopOutcome::Matched(which, text) => (text, Some(which)),
         };
+        let (logprob, top) = logprobs.map_or((None, Vec::new()), |found| (Some(found.chosen), found.top));
         self.emit(Event::Token { id: token, index, text, logprob, top });
         let ending = self.ending(index as usize + 1, matched_stop);
         if ending.is_some() {
@@ -147,17 +148,16 @@ impl Sequence {
         self.lease
     }
 
-    fn choose(&mut self, logits: &mut [f32]) -> Result<(u32, Option<f32>, Vec<(u32, f32)>)> {
+    fn choose(&mut self, logits: &mut [f32]) -> Result<(u32, Option<Logprobs>)> {
         let Job { sampler, constraint, logprobs, .. } = &mut self.job;
         let mask = |logits: &mut [f32]| constraint.as_mut().map_or(Ok(()), |constraint| constraint.mask(logits));
         if *logprobs == 0 {
-            return Ok((sampler.sample(logits, mask)?, None, Vec::new()));
+            return Ok((sampler.sample(logits, mask)?, None));
         }
         let model = ModelLogprobs::new(logits, *logprobs)?;
         let unchanged = logits.to_vec();
         let token = sampler.sample(logits, mask)?;
-        let found = model.of(unchanged[token as usize]);
-        Ok((token, Some(found.chosen), found.top))
+        Ok((token, Some(model.of(unchanged[token as usize]))))
     }
 
     fn ending(&self, generated: usize, matched_stop: Option<usize>) -> Option<Ending> {

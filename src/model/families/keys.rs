@@ -159,7 +159,7 @@ fn read_windows(family: &Family, keys: &Keys, model: &mut ModelDescription) -> R
         (None, AbsentWindow::NoWindow) => 0,
         (None, AbsentWindow::Refused) => keys.positive("attention.sliding_window")?,
     };
-    let period = keys.optional("attention.sliding_window_pattern")?.unwrap_or(period);
+    let period = keys.window_period(model.layers)?.unwrap_or(period);
     // In files a period of 1 windows no layer and 0 windows all; for the engine 1 means all.
     if window == 0 || period == 1 {
         return Ok(());
@@ -198,6 +198,28 @@ impl Keys<'_> {
             Some(first) if values.iter().all(|value| value == first) => Ok(Some(*first)),
             Some(_) => Err(unsupported(format!("key {name:?}: it differs between layers; supported is one for all"))),
         }
+    }
+
+    /// Layers of a window's period, given as such or as which layers are windowed.
+    fn window_period(&self, layers: u32) -> Result<Option<u32>> {
+        let name = self.name("attention.sliding_window_pattern");
+        let Some(value) = self.metadata.value(&name) else { return Ok(None) };
+        if !value.is_array() {
+            return self.metadata.u32(&name);
+        }
+        let windowed = self.metadata.bools(&name)?.unwrap_or_default();
+        if windowed.len() as u64 != u64::from(layers) {
+            return Err(refuse(format!("key {name:?}: expected {layers} entries, found {}", windowed.len())));
+        }
+        if windowed.iter().all(|windowed| *windowed) {
+            return Ok(Some(0));
+        }
+        // A pattern that fits has its first full layer at the end of its first period.
+        let period = windowed.iter().take_while(|windowed| **windowed).count() + 1;
+        if windowed.iter().enumerate().all(|(layer, windowed)| *windowed == (layer % period < period - 1)) {
+            return Ok(Some(period as u32));
+        }
+        Err(unsupported(format!("key {name:?}: supported are all but the last of every so many layers")))
     }
 
     fn positive(&self, key: &str) -> Result<u32> {

@@ -8,7 +8,7 @@ mod tensors;
 mod tests;
 
 use super::gguf::GgufFile;
-use crate::engine::{ModelDescription, TensorSource};
+use crate::engine::{ModelDescription, TensorRole, TensorSource};
 use crate::error::{Code, Error, Result};
 use table::Family;
 
@@ -18,6 +18,10 @@ pub fn describe(file: &GgufFile) -> Result<(ModelDescription, Vec<TensorSource>)
     let family = family_of(file)?;
     let mut description = keys::read(family, file)?;
     let tensors = tensors::assign(family, &mut description, file)?;
+    // Two sets of factors need to know where one ends and the other begins, whatever the keys call the scaling.
+    if description.original_context == 0 && tensors.iter().any(|tensor| tensor.role == TensorRole::RotaryFactorsLong) {
+        description.original_context = description.context_length;
+    }
     Ok((description, tensors))
 }
 

@@ -114,6 +114,9 @@ pub const ENDS: &[Rule] = &[
     optional("output.weight", Role::Output, &[Width, Vocabulary]),
 ];
 
+/// The bias of the output matrix, where a file has it.
+pub const OUTPUT_MAYBE_BIASED: &[Rule] = &[optional("output.bias", Role::OutputBias, &[Vocabulary])];
+
 /// Rotary divisors of Llama 3's scaling, computed when the file was made.
 pub const ROTARY_FACTORS: &[Rule] = &[optional("rope_freqs.weight", Role::RotaryFactors, &[RotaryHalf])];
 
@@ -139,14 +142,16 @@ pub const ATTENTION: &[Rule] = &[
     required("attn_output.weight", Role::AttentionOutput, &[Attended, Width]),
 ];
 
-/// Biases that some files of an architecture have and some have not.
+/// Biases of queries, keys and values that some files of an architecture have and some have not.
 pub const ATTENTION_MAYBE_BIASED: &[Rule] = &[
     optional("attn_qkv.bias", Role::QkvBias, &[QueriesKeysValues]),
     optional("attn_q.bias", Role::QueryBias, &[Queries]),
     optional("attn_k.bias", Role::KeyBias, &[Keys]),
     optional("attn_v.bias", Role::ValueBias, &[Values]),
-    optional("attn_output.bias", Role::AttentionOutputBias, &[Width]),
 ];
+
+/// The bias of what attention gives, where a file has it.
+pub const ATTENTION_OUTPUT_MAYBE_BIASED: &[Rule] = &[optional("attn_output.bias", Role::AttentionOutputBias, &[Width])];
 
 /// Biases of queries, keys and values, apart or in one.
 pub const ATTENTION_BIASED: &[Rule] = &[

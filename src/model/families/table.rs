@@ -80,7 +80,7 @@ const PLAIN: Family = Family {
     layers_scaled_by_width: None,
     experts: false,
     model: &[rules::ENDS],
-    layer: &[rules::ATTENTION, rules::GATED],
+    layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::GATED],
 };
 
 /// Every architecture.
@@ -88,18 +88,33 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "llama",
         rotary: Rotary::Adjacent,
-        model: &[rules::ENDS, rules::ROTARY_FACTORS],
-        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::GATED, rules::GATED_MAYBE_BIASED],
+        model: &[rules::ENDS, rules::ROTARY_FACTORS, rules::LONG_ROTARY_FACTORS],
+        layer: &[
+            rules::ATTENTION,
+            rules::ATTENTION_MAYBE_BIASED,
+            rules::ATTENTION_OUTPUT_MAYBE_BIASED,
+            rules::GATED,
+            rules::GATED_MAYBE_BIASED,
+        ],
         ..PLAIN
     },
-    Family { name: "qwen2", layer: &[rules::ATTENTION, rules::ATTENTION_BIASED, rules::GATED], ..PLAIN },
-    Family { name: "qwen3", layer: &[rules::ATTENTION, rules::HEAD_NORMS, rules::GATED], ..PLAIN },
+    Family {
+        name: "qwen2",
+        model: &[rules::ENDS, rules::OUTPUT_MAYBE_BIASED],
+        layer: &[rules::ATTENTION, rules::ATTENTION_BIASED, rules::GATED],
+        ..PLAIN
+    },
+    Family {
+        name: "qwen3",
+        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::HEAD_NORMS, rules::GATED],
+        ..PLAIN
+    },
     // Its files have a window's key, but what the conversion wrote there is not what the models were trained with:
     // the reference engine reads the key and runs full attention.
     Family {
         name: "phi3",
         model: &[rules::ENDS, rules::LONG_ROTARY_FACTORS],
-        layer: &[rules::ATTENTION, rules::GATE_UP_FUSED],
+        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::GATE_UP_FUSED],
         ..PLAIN
     },
     Family {
@@ -109,7 +124,7 @@ pub static FAMILIES: &[Family] = &[
         windows: Windows::Periodic { period: 2, absent: AbsentWindow::Is(4096), own_rotary_base: None },
         softcaps: Softcaps { attention: Some(50.0), logits: 30.0 },
         layers_scaled_by_width: Some(46),
-        layer: &[rules::ATTENTION, rules::GATED, rules::POST_NORMS],
+        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::GATED, rules::POST_NORMS],
         ..PLAIN
     },
     Family {
@@ -118,7 +133,7 @@ pub static FAMILIES: &[Family] = &[
         embeddings_scaled: true,
         windows: Windows::Periodic { period: 6, absent: AbsentWindow::NoWindow, own_rotary_base: Some(10_000.0) },
         layers_scaled_by_width: Some(62),
-        layer: &[rules::ATTENTION, rules::HEAD_NORMS, rules::GATED, rules::POST_NORMS],
+        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::HEAD_NORMS, rules::GATED, rules::POST_NORMS],
         ..PLAIN
     },
     Family {

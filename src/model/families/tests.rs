@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::*;
-use crate::engine::{Activation, LoadMode, Norm, Rotary, TensorRole};
+use crate::engine::{Activation, LoadMode, Norm, Rotary};
 use crate::model::gguf::writer::{Pair, Writer};
 
 fn shared(name: &str) -> PathBuf {
@@ -296,4 +296,31 @@ fn a_forged_number_of_layers_costs_nothing() {
     let error = refusal_of(&with("llama", &[("llama.block_count", Pair::U32(u32::MAX))]));
     assert!(error.detail.contains("\"blk.2.attn_norm.weight\""), "{error}");
     assert!(started.elapsed() < std::time::Duration::from_secs(1));
+}
+
+#[test]
+fn windows_come_as_a_period_or_layer_by_layer() {
+    let layer: Vec<(&str, &[u64])> = LLAMA_LAYER
+        .iter()
+        .copied()
+        .chain([("post_attention_norm.weight", &[8][..]), ("post_ffw_norm.weight", &[8])])
+        .collect();
+    let gemma2 = |pattern: Pair| {
+        small("gemma2", &layer)
+            .pair("gemma2.attention.sliding_window", Pair::U32(7))
+            .pair("gemma2.attention.sliding_window_pattern", pattern)
+    };
+    let windows = |pattern: Pair| {
+        let model = model_of(&gemma2(pattern));
+        (model.window, model.window_period)
+    };
+    assert_eq!(windows(Pair::U32(3)), (7, 3));
+    assert_eq!(windows(Pair::U32(1)), (0, 0));
+    assert_eq!(windows(Pair::U32(0)), (7, 1));
+    assert_eq!(windows(Pair::Bools(vec![true, false])), (7, 2));
+    assert_eq!(windows(Pair::Bools(vec![true, true])), (7, 1));
+    assert_eq!(windows(Pair::Bools(vec![false, false])), (0, 0));
+    assert_eq!(refusal_of(&gemma2(Pair::Bools(vec![false, true]))).code, Code::ModelUnsupported);
+    assert_eq!(refusal_of(&gemma2(Pair::Bools(vec![true]))).code, Code::ModelLoadFailed);
+    assert_eq!(model_of(&small("gemma2", &layer)).window, 4096);
 }
