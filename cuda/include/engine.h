@@ -43,12 +43,9 @@ typedef struct engine_cache engine_cache;
 
 /* ---- callbacks ---- */
 
-/* A host's function, with what it is told; what it returns is its own affair. */
-typedef int32_t (*engine_callback)(void *user_data, const void *argument);
+typedef void (*engine_callback)(void *user_data, const void *argument);
 
-enum { ENGINE_CALLBACK_THREW = -0x7fffffff };
-
-/* Calls the host's function; a C++ exception from it ends here and gives ENGINE_CALLBACK_THREW. */
+/* Calls the host's function; gives 1 when it ended with a C++ exception, which goes no further, otherwise 0. */
 int32_t engine_call_contained(engine_callback callback, void *user_data, const void *argument) ENGINE_NOEXCEPT;
 
 /* ---- devices ---- */

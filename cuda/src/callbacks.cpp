@@ -5,8 +5,9 @@
 
 extern "C" int32_t engine_call_contained(engine_callback callback, void *user_data, const void *argument) noexcept {
     try {
-        return callback(user_data, argument);
+        callback(user_data, argument);
+        return 0;
     } catch (...) {
-        return ENGINE_CALLBACK_THREW;
+        return 1;
     }
 }

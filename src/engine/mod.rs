@@ -4,6 +4,7 @@
 //! seen, and [`Weights::forward`] runs rows of tokens. The engine parses no files and knows no tokenizer.
 
 mod cache;
+mod callback;
 mod description;
 mod device;
 mod forward;
@@ -12,6 +13,7 @@ mod raw;
 mod tests;
 mod weights;
 
+pub use callback::{call_contained, Callback};
 pub use cache::{KvCache, KvType};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
 pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};

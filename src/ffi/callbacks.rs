@@ -1,0 +1,45 @@
+//! A host's function with its data: called contained, released once.
+
+use std::ffi::c_void;
+
+use super::types::worker_destroy_fn;
+use crate::engine;
+
+/// A callback of the shape `void fn(void *user_data, const T *argument)`, kept beyond the call that gave it.
+pub(super) struct HostFunction {
+    function: Option<engine::Callback>,
+    user_data: *mut c_void,
+    destroy: worker_destroy_fn,
+}
+
+// SAFETY: the host promised that function, data and destroy may be used on any thread.
+unsafe impl Send for HostFunction {}
+// SAFETY: as above; calls take turns where the struct is used.
+unsafe impl Sync for HostFunction {}
+
+impl HostFunction {
+    /// Takes charge of the data: `destroy` is called when this is dropped.
+    pub(super) fn new(function: Option<engine::Callback>, user_data: *mut c_void, destroy: worker_destroy_fn) -> Self {
+        Self { function, user_data, destroy }
+    }
+
+    /// Calls the function; a C++ exception from it ends there.
+    ///
+    /// # Safety
+    /// `argument` points to what the function takes.
+    pub(super) unsafe fn call(&self, argument: *const c_void) {
+        if let Some(function) = self.function {
+            // SAFETY: the caller's.
+            unsafe { engine::call_contained(function, self.user_data, argument) };
+        }
+    }
+}
+
+impl Drop for HostFunction {
+    fn drop(&mut self) {
+        if let Some(destroy) = self.destroy {
+            // SAFETY: the host's promise; dropped once.
+            unsafe { destroy(self.user_data) };
+        }
+    }
+}
