@@ -34,10 +34,13 @@ fn main() {
     let threads = if arguments.threads == 0 { cores() } else { arguments.threads };
     let bandwidth = median((0..PASSES).map(|_| read_bandwidth(threads)));
     println!("threads: {threads}; read bandwidth: {:.1} GB/s", bandwidth / 1e9);
-    println!("kernels: {}", Device::open(-1, threads).and_then(|device| device.information()).map_or_else(
-        |error| error.to_string(),
-        |information| format!("{} on {}", information.kernel_path, information.name),
-    ));
+    println!(
+        "kernels: {}",
+        Device::open(-1, threads).and_then(|device| device.information()).map_or_else(
+            |error| error.to_string(),
+            |information| format!("{} on {}", information.kernel_path, information.name),
+        )
+    );
     println!(
         "{:<28} {:>9} {:>9} {:>9} {:>7} {:>9} {:>9} {:>9}",
         "model", "pre 512", "pre 16", "decode", "of bw", "8 sess", "16 sess", "first s"

@@ -22,8 +22,24 @@ mod table {
 /// The headers, and the sources of each. The order of the sources is the order of the header.
 const HEADERS: [(&str, &str, &[&str]); 3] = [
     ("worker_errors.h", "errors", &["errors"]),
-    ("worker_types.h", "types", &["handles", "types", "session_types", "locked"]),
-    ("worker_ffi.h", "ffi", &["errors", "devices", "models", "sessions", "scoring", "residency", "handles", "locked"]),
+    ("worker_types.h", "types", &["handles", "types", "session_types", "operation_types", "locked"]),
+    (
+        "worker_ffi.h",
+        "ffi",
+        &[
+            "errors",
+            "devices",
+            "models",
+            "sessions",
+            "scoring",
+            "residency",
+            "lifecycle",
+            "health",
+            "logging",
+            "handles",
+            "locked",
+        ],
+    ),
 ];
 
 /// Generates the headers and sets the linker options of the shared library.

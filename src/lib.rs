@@ -4,7 +4,10 @@ pub mod cuda;
 pub mod engine;
 pub mod error;
 pub mod ffi;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod inference;
 pub mod model;
 pub mod registry;
 pub mod telemetry;
+pub mod worker;

@@ -103,7 +103,9 @@ impl From<InnerError> for CudaError {
         match code {
             Code::InvalidDevice => Self::InvalidDevice(detail),
             // Those that a retry helps: the locked codes have but one such.
-            Code::OutOfMemory | Code::HandlesExhausted | Code::Busy => Self::OutOfMemory(detail),
+            Code::OutOfMemory | Code::HandlesExhausted | Code::Busy | Code::ShuttingDown | Code::Unhealthy => {
+                Self::OutOfMemory(detail)
+            }
             Code::ModelLoadFailed | Code::InputOutput => Self::ModelLoadFailed(detail),
             Code::ModelUnsupported => Self::ModelUnsupported(detail),
             Code::InferenceFailed | Code::Cancelled | Code::TimedOut => Self::InferenceFailed(detail),
@@ -116,7 +118,7 @@ impl From<InnerError> for CudaError {
             | Code::AbiMismatch => Self::InvalidParameter(detail),
             Code::KernelLaunchFailed => Self::KernelLaunchFailed(detail),
             Code::ResidencyFailed => Self::VramResidencyFailed(detail),
-            Code::Unknown | Code::Panic => Self::Unknown(detail),
+            Code::Unknown | Code::Panic | Code::NotInitialized | Code::AlreadyInitialized => Self::Unknown(detail),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::c_void;
 use super::raw;
 
 /// A host's function, given its data and what it is told.
-pub type Callback = unsafe extern "C" fn(user_data: *mut c_void, argument: *const c_void);
+pub type Callback = raw::engine_callback;
 
 /// Calls a host's function; false when it ended with a C++ exception, which goes no further.
 ///

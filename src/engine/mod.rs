@@ -13,8 +13,8 @@ mod raw;
 mod tests;
 mod weights;
 
-pub use callback::{call_contained, Callback};
 pub use cache::{KvCache, KvType};
+pub use callback::{call_contained, Callback};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
 pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
 pub use forward::{Output, Role, Row};

@@ -101,6 +101,8 @@ pub struct engine_tensor {
     pub reserved: u32,
 }
 
+pub type engine_callback = unsafe extern "C" fn(user_data: *mut c_void, argument: *const c_void);
+
 pub type engine_progress = unsafe extern "C" fn(context: *mut c_void, done_bytes: u64, total_bytes: u64) -> i32;
 
 #[repr(C)]
@@ -149,6 +151,7 @@ pub struct engine_batch {
 }
 
 extern "C" {
+    pub fn engine_call_contained(callback: engine_callback, user_data: *mut c_void, argument: *const c_void) -> i32;
     pub fn engine_gpu_count() -> u32;
     pub fn engine_device_open(
         ordinal: i32,

@@ -51,10 +51,7 @@ pub unsafe extern "C" fn worker_health(out: *mut worker_health_t, error: *mut wo
 /// # Safety
 /// `out` and `error` are NULL or valid for the size that their first member tells.
 #[no_mangle]
-pub unsafe extern "C" fn worker_health_check(
-    out: *mut worker_health_t,
-    error: *mut worker_error_t,
-) -> worker_status_t {
+pub unsafe extern "C" fn worker_health_check(out: *mut worker_health_t, error: *mut worker_error_t) -> worker_status_t {
     // SAFETY: as this function's.
     unsafe {
         guard::status(error, || {

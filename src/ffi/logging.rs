@@ -37,9 +37,8 @@ pub unsafe extern "C" fn worker_set_log_callback(
     guard::plain(|| {
         // Made first, so that it is released whatever happens.
         let function = HostFunction::new(callback.map(erase), user_data, destroy);
-        let sink: Option<log::Sink> = callback.is_some().then(|| -> log::Sink {
-            Box::new(move |record: &Record| deliver(&function, record))
-        });
+        let sink: Option<log::Sink> =
+            callback.is_some().then(|| -> log::Sink { Box::new(move |record: &Record| deliver(&function, record)) });
         log::set_sink(sink);
         Ok(())
     })

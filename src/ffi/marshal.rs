@@ -6,6 +6,7 @@ use std::ffi::c_char;
 use std::mem::{offset_of, MaybeUninit};
 use std::slice;
 
+use super::operation_types::{worker_bootstrap_t, worker_health_t, worker_overview_t};
 use super::session_types::{
     worker_embed_options_t, worker_event_t, worker_score_options_t, worker_session_options_t, worker_usage_t,
 };
@@ -56,6 +57,9 @@ sized_structs! {
     worker_usage_t: 48,
     worker_score_options_t: 24,
     worker_embed_options_t: 16,
+    worker_bootstrap_t: 152,
+    worker_overview_t: 712,
+    worker_health_t: 544,
 }
 
 /// All zero, with its size.

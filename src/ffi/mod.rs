@@ -3,16 +3,22 @@
 //! What is public in the files named after the header's sections is the published ABI, and its doc comments are the header's
 //! text. Each function is one guarded call ([`guard`]); arguments are checked by [`marshal`].
 
+mod callbacks;
 pub mod devices;
 pub mod errors;
 pub(crate) mod fork;
 mod guard;
 pub mod handles;
+pub mod health;
+pub mod lifecycle;
+mod lifecycle_calls;
 pub mod locked;
 mod locked_calls;
+pub mod logging;
 mod marshal;
 mod model_calls;
 pub mod models;
+pub mod operation_types;
 pub mod residency;
 pub mod scoring;
 mod session_calls;

@@ -32,8 +32,8 @@ pub async fn execute(State(front): State<Front>, headers: HeaderMap, body: Bytes
 
 fn begin(front: &Front, body: &[u8]) -> Result<Job, Response> {
     let vocabulary = front.shared.model.tokenizer().vocabulary_size();
-    let execute = validation::read(body, vocabulary)
-        .map_err(|errors| (StatusCode::BAD_REQUEST, Json(errors)).into_response())?;
+    let execute =
+        validation::read(body, vocabulary).map_err(|errors| (StatusCode::BAD_REQUEST, Json(errors)).into_response())?;
     if front.is_draining() {
         return Err(Failure(Error::new(Code::ShuttingDown, "the worker is draining")).into_response());
     }

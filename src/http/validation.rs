@@ -127,9 +127,8 @@ impl Fields {
 
     fn stop(&mut self) -> Vec<String> {
         let Some(value) = self.fields.remove("stop") else { return Vec::new() };
-        let texts: Option<Vec<String>> = value.as_array().and_then(|values| {
-            values.iter().map(|value| value.as_str().map(str::to_owned)).collect()
-        });
+        let texts: Option<Vec<String>> =
+            value.as_array().and_then(|values| values.iter().map(|value| value.as_str().map(str::to_owned)).collect());
         let Some(texts) = texts else {
             self.fault("stop", "strings", "must be an array of strings", Some(&value));
             return Vec::new();
@@ -162,7 +161,9 @@ mod tests {
             .as_array()
             .unwrap()
             .iter()
-            .map(|fault| (fault["field"].as_str().unwrap().to_owned(), fault["constraint"].as_str().unwrap().to_owned()))
+            .map(|fault| {
+                (fault["field"].as_str().unwrap().to_owned(), fault["constraint"].as_str().unwrap().to_owned())
+            })
             .collect()
     }
 

@@ -6,6 +6,8 @@
 pub mod constraint;
 mod embed;
 mod evaluation;
+mod event_descriptor;
+mod live;
 pub mod model;
 pub mod request;
 pub mod sampling;
@@ -17,6 +19,8 @@ pub mod text_stream;
 
 pub use constraint::{Constraint, ConstraintFactory, ConstraintSource};
 pub use embed::Pooling;
+pub use event_descriptor::EventDescriptor;
+pub use live::live_models;
 pub use model::{LoadOptions, Model};
 pub use request::{Prompt, SamplingOptions, SessionRequest};
 pub use scheduler::Activity;

@@ -11,6 +11,7 @@ use parking_lot::FairMutex;
 use super::constraint::{Constraint, ConstraintFactory};
 use super::embed::Pooling;
 use super::evaluation::{check_tokens, Evaluation};
+use super::live;
 use super::request::{Prompt, SessionRequest};
 use super::sampling::{rng, Sampler};
 use super::scheduler::{Activity, Engine, Job, Limits, Scheduler, TokenConstraint, Vocabulary};
@@ -21,6 +22,7 @@ use crate::engine::{
     Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ResidencyPolicy, ResidencyReport, Row, Weights, PAGE_TOKENS,
 };
 use crate::error::{Code, Error, Result};
+use crate::event;
 use crate::model::chat::{ChatOptions, ChatTemplate};
 use crate::model::{self, GgufFile, Tokenizer};
 
@@ -60,6 +62,7 @@ pub struct Model {
     scheduler: Scheduler,
     weights: Arc<Weights>,
     device: Arc<Device>,
+    name: String,
     tokenizer: Arc<Tokenizer>,
     chat_template: Result<Option<ChatTemplate>>,
     information: serde_json::Value,
@@ -89,6 +92,8 @@ impl Model {
         // A template that cannot be read is no reason not to load: only who chats will miss it.
         let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer);
         let information = model::information(&file);
+        let name = display_name(&information, path);
+        let mut reported = 0;
         let backing: Arc<dyn Backing> = file.mapping.clone();
         // A copied file is memory of our own already; the engine need not copy it again.
         let weights = Weights::load(
@@ -98,7 +103,10 @@ impl Model {
             backing,
             LoadMode::Map,
             options.residency,
-            &mut |done, total| progress(done as f32 / total.max(1) as f32),
+            &mut |done, total| {
+                log_progress(&name, &mut reported, done, total);
+                progress(done as f32 / total.max(1) as f32)
+            },
         )?;
         drop(file);
         let weights = Arc::new(weights);
@@ -113,10 +121,11 @@ impl Model {
         };
         let scheduler = Scheduler::start(engine, Arc::clone(&tokenizer) as Arc<dyn Vocabulary>, limits)?;
         report(progress, 1.0)?;
-        Ok(Arc::new(Self {
+        let model = Arc::new(Self {
             scheduler,
             weights,
             device,
+            name,
             tokenizer,
             chat_template,
             information,
@@ -125,7 +134,17 @@ impl Model {
             load_seconds: started.elapsed().as_secs_f64(),
             turn,
             closed: AtomicU32::new(0),
-        }))
+        });
+        live::add(&model);
+        event!(
+            Info,
+            "model_loaded",
+            "Model loaded",
+            model = model.name.as_str(),
+            weight_bytes = model.memory().weights,
+            duration_ms = (model.load_seconds * 1e3) as u64
+        );
+        Ok(model)
     }
 
     /// The model's tokenizer.
@@ -177,6 +196,12 @@ impl Model {
         self.weights.description().width
     }
 
+    /// The model's name: its file's own, or the file's.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// What the model holds on its device.
     #[must_use]
     pub fn memory(&self) -> MemoryUse {
@@ -209,6 +234,12 @@ impl Model {
     #[must_use]
     pub fn activity(&self) -> Activity {
         self.scheduler.activity()
+    }
+
+    /// Pages of the KV cache that are in use or promised, and how many there are.
+    #[must_use]
+    pub fn kv_pages(&self) -> (usize, usize) {
+        self.scheduler.kv_pages()
     }
 
     /// Starts a session; returns when it is queued. `Code::Busy` when the queue is full.
@@ -316,6 +347,24 @@ impl Model {
 impl Drop for Model {
     fn drop(&mut self) {
         self.close();
+        event!(Info, "resource_cleanup", "Model unloaded", model = self.name.as_str());
+    }
+}
+
+fn display_name(information: &serde_json::Value, path: &Path) -> String {
+    let own = information.get("name").and_then(serde_json::Value::as_str).filter(|name| !name.is_empty());
+    own.map_or_else(
+        || path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
+        str::to_owned,
+    )
+}
+
+/// A record at every quarter.
+fn log_progress(model: &str, reported: &mut u64, done: u64, total: u64) {
+    let percent = done * 100 / total.max(1) / 25 * 25;
+    if percent > *reported {
+        *reported = percent;
+        event!(Info, "model_load_progress", "Loading", model = model, percent = percent, vram_bytes = done);
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use parking_lot::{Condvar, Mutex};
 
 use crate::error::{Error, Result};
+use crate::telemetry::metrics::METRICS;
 
 /// A session whose host has left this many events unread is not scheduled until it reads.
 pub const MAXIMUM_UNREAD_EVENTS: usize = 1024;
@@ -232,6 +233,7 @@ struct Output {
     usage: Usage,
     started: Instant,
     first_token: Option<Instant>,
+    last_token: Option<Instant>,
     ended: Option<Instant>,
     waker: Option<Waker>,
 }
@@ -264,6 +266,7 @@ impl SessionState {
             usage,
             started,
             first_token: None,
+            last_token: None,
             ended: None,
             waker: None,
         };
@@ -290,6 +293,9 @@ impl SessionState {
             }
             self.terminated.store(true, Ordering::Release);
             output.error = None;
+            if output.end.is_none() {
+                count_end(reason);
+            }
             output.end = Some(reason);
             output.ended.get_or_insert_with(Instant::now);
             (output.waker.clone(), std::mem::take(&mut output.events))
@@ -308,10 +314,15 @@ impl SessionState {
             }
             output.events.push_back(event);
             output.usage.generated_tokens += 1;
+            METRICS.generated_tokens.add(1);
+            let now = Instant::now();
+            if let Some(last) = output.last_token.replace(now) {
+                METRICS.inter_token.observe_duration(now.saturating_duration_since(last));
+            }
             if output.first_token.is_none() {
-                let now = Instant::now();
                 let since_start = now.saturating_duration_since(output.started).as_secs_f64();
                 output.first_token = Some(now);
+                METRICS.time_to_first_token.observe(since_start);
                 output.usage.first_token_seconds = since_start;
                 output.usage.prefill_seconds = since_start - output.usage.queue_seconds;
             }
@@ -327,6 +338,7 @@ impl SessionState {
             if output.end.is_some() {
                 return;
             }
+            count_end(reason);
             output.error = error;
             output.end = Some(reason);
             output.matched_stop = matched_stop;
@@ -353,6 +365,8 @@ impl SessionState {
         self.admitted.store(true, Ordering::Release);
         let mut output = self.output.lock();
         output.usage.cached_tokens = cached_tokens;
+        METRICS.prompt_tokens.add(u64::from(output.usage.prompt_tokens));
+        METRICS.cached_tokens.add(u64::from(cached_tokens));
         output.usage.queue_seconds = output.started.elapsed().as_secs_f64();
     }
 
@@ -362,4 +376,19 @@ impl SessionState {
             waker();
         }
     }
+}
+
+/// Counts a session's end, once.
+fn count_end(reason: EndReason) {
+    let outcome = match reason {
+        EndReason::EndOfText
+        | EndReason::MaximumTokens
+        | EndReason::StopString
+        | EndReason::ContextFull
+        | EndReason::ConstraintComplete => 0,
+        EndReason::Cancelled | EndReason::Closed => 1,
+        EndReason::Deadline => 2,
+        EndReason::Error => 3,
+    };
+    METRICS.sessions_ended[outcome].add(1);
 }

@@ -19,6 +19,7 @@ use tracing::span::{Attributes, Id};
 use tracing::{Dispatch, Metadata, Subscriber};
 
 use crate::error::{Code, Error, Result};
+use crate::registry::PerProcess;
 
 /// How much a record matters, from the least to the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -100,22 +101,22 @@ pub type Sink = Box<dyn FnMut(&Record) + Send>;
 /// Replaces the sink; `None` makes logging silent again. Returns when the former sink will not be called any more,
 /// except when called from within that sink: then it is dropped as soon as it returns.
 pub fn set_sink(sink: Option<Sink>) {
-    let former = STATE.delivery.lock().take();
+    let former = state().delivery.lock().take();
     if former.is_some() {
         LIVE.store(OFF, Ordering::Release);
     }
     drop(former);
     let Some(sink) = sink else { return };
     if let Some(delivery) = Delivery::start(sink) {
-        *STATE.delivery.lock() = Some(delivery);
-        LIVE.store(STATE.level.load(Ordering::Acquire), Ordering::Release);
+        *state().delivery.lock() = Some(delivery);
+        LIVE.store(state().level.load(Ordering::Acquire), Ordering::Release);
     }
 }
 
 /// Sets the least level that is recorded.
 pub fn set_level(level: Level) {
-    STATE.level.store(level as u8, Ordering::Release);
-    if STATE.delivery.lock().is_some() {
+    state().level.store(level as u8, Ordering::Release);
+    if state().delivery.lock().is_some() {
         LIVE.store(level as u8, Ordering::Release);
     }
 }
@@ -123,7 +124,7 @@ pub fn set_level(level: Level) {
 /// The least level that is recorded while a sink is set.
 #[must_use]
 pub fn level() -> Level {
-    Level::from_number(u32::from(STATE.level.load(Ordering::Acquire))).unwrap_or(Level::Info)
+    Level::from_number(u32::from(state().level.load(Ordering::Acquire))).unwrap_or(Level::Info)
 }
 
 /// Whether a record of this level would be delivered: one atomic load.
@@ -163,7 +164,7 @@ pub fn dropped() -> u64 {
 }
 
 fn deliver(record: Record) {
-    let queue = STATE.delivery.lock().as_ref().map(|delivery| Arc::clone(&delivery.queue));
+    let queue = state().delivery.lock().as_ref().map(|delivery| Arc::clone(&delivery.queue));
     if let Some(queue) = queue {
         queue.push(record);
     }
@@ -355,7 +356,16 @@ impl Visit for Fields {
     }
 }
 
-static STATE: State = State { level: AtomicU8::new(Level::Info as u8), delivery: Mutex::new(None) };
+/// This process' state; the child of a fork starts silent, for the log thread is the parent's.
+fn state() -> &'static State {
+    static STATE: PerProcess<State> = PerProcess::new();
+    STATE.get_or_init(|| {
+        // In a child this still says what the parent's sink wanted.
+        LIVE.store(OFF, Ordering::Release);
+        State { level: AtomicU8::new(Level::Info as u8), delivery: Mutex::new(None) }
+    })
+}
+
 /// The level in force: the least that is delivered, or `OFF` while there is no sink.
 static LIVE: AtomicU8 = AtomicU8::new(OFF);
 static DROPPED: AtomicU64 = AtomicU64::new(0);

@@ -269,7 +269,10 @@ impl Verdict {
             allocation = violating.as_str(),
             missing_bytes = missing
         );
-        self.blame(watched, &format!("{missing} of {} bytes are not resident, first in {violating}", residency.checked_bytes));
+        self.blame(
+            watched,
+            &format!("{missing} of {} bytes are not resident, first in {violating}", residency.checked_bytes),
+        );
     }
 
     fn blame(&mut self, watched: &dyn Watched, reason: &str) {
@@ -335,7 +338,9 @@ mod tests {
         assert!(monitor.check().healthy);
         pages.evicted.store(true, Ordering::SeqCst);
         let report = monitor.check();
-        assert!(!report.healthy && report.reason.contains("blk.0.attn_q.weight") && report.reason.contains("40 of 100"));
+        assert!(
+            !report.healthy && report.reason.contains("blk.0.attn_q.weight") && report.reason.contains("40 of 100")
+        );
         assert!(!monitor.check().healthy);
         pages.evicted.store(false, Ordering::SeqCst);
         assert!(monitor.check().healthy);

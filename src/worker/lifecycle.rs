@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use serde_json::{json, Value};
 
 use super::configuration::Configuration;
@@ -22,6 +22,7 @@ use crate::engine::Device;
 use crate::error::{Code, Error, Result};
 use crate::event;
 use crate::inference::{self, LoadOptions, Model};
+use crate::registry::PerProcess;
 use crate::telemetry::{self, metrics};
 
 /// Where a worker is in its life.
@@ -124,7 +125,7 @@ impl Status {
 /// configuration, the device or the model says; the state is then error, and bootstrap may be called again.
 pub fn bootstrap(configuration_json: &str) -> Result<Bootstrapped> {
     {
-        let mut place = PLACE.lock();
+        let mut place = self::place();
         match place.state {
             State::Stopped | State::Error => place.enter(State::Starting),
             busy => {
@@ -138,7 +139,7 @@ pub fn bootstrap(configuration_json: &str) -> Result<Bootstrapped> {
     match start(configuration_json) {
         Ok((worker, model)) => {
             let worker_id = worker.configuration.worker_id.clone();
-            let mut place = PLACE.lock();
+            let mut place = self::place();
             place.worker = Some(worker);
             place.reason.clear();
             place.enter(State::Running);
@@ -147,7 +148,7 @@ pub fn bootstrap(configuration_json: &str) -> Result<Bootstrapped> {
             Ok(Bootstrapped { worker_id, model })
         }
         Err(error) => {
-            let mut place = PLACE.lock();
+            let mut place = self::place();
             place.reason = error.to_string();
             place.enter(State::Error);
             drop(place);
@@ -160,14 +161,14 @@ pub fn bootstrap(configuration_json: &str) -> Result<Bootstrapped> {
 /// Where the worker is in its life.
 #[must_use]
 pub fn state() -> State {
-    PLACE.lock().state
+    place().state
 }
 
 /// The worker, or the lack of one, at this moment. Answers at once in every state.
 #[must_use]
 pub fn status() -> Status {
     let (state, reason, worker) = {
-        let place = PLACE.lock();
+        let place = self::place();
         (place.state, place.reason.clone(), place.worker.clone())
     };
     let gauges = gauges();
@@ -195,7 +196,7 @@ pub fn status() -> Status {
 /// `NotInitialized` unless a worker is running.
 pub fn transition_to_graceful_shutdown(deadline: Duration) -> Result<()> {
     {
-        let mut place = PLACE.lock();
+        let mut place = self::place();
         if place.state != State::Running {
             return Err(not_running(place.state));
         }
@@ -216,7 +217,7 @@ pub fn transition_to_graceful_shutdown(deadline: Duration) -> Result<()> {
 /// `NotInitialized` unless a worker is running or shutting down.
 pub fn stop() -> Result<()> {
     {
-        let mut place = PLACE.lock();
+        let mut place = self::place();
         match place.state {
             State::Running => place.enter(State::ShuttingDown),
             State::ShuttingDown => {}
@@ -236,7 +237,7 @@ pub fn admit_new_work() -> Result<()> {
         OPEN => Ok(()),
         CLOSED => Err(Error::new(Code::ShuttingDown, "the worker is shutting down and takes no new work")),
         _ => {
-            let report = health_report(PLACE.lock().worker.clone().as_deref());
+            let report = health_report(place().worker.clone().as_deref());
             match report.healthy {
                 true => Ok(()),
                 false => Err(Error::new(Code::Unhealthy, format!("the worker is unhealthy: {}", report.reason))),
@@ -248,19 +249,19 @@ pub fn admit_new_work() -> Result<()> {
 /// What is true of all models now, for metrics.
 #[must_use]
 pub fn gauges() -> metrics::Gauges {
-    let worker = PLACE.lock().worker.clone();
+    let worker = place().worker.clone();
     let mut gauges = metrics::Gauges {
         uptime_seconds: worker.as_ref().map_or(0.0, |worker| worker.started.elapsed().as_secs_f64()),
         healthy: health_report(worker.as_deref()).healthy,
         ..metrics::Gauges::default()
     };
     for model in inference::live_models() {
-        let (counts, memory) = (model.session_counts(), model.memory());
+        let (activity, memory, (used, total)) = (model.activity(), model.memory(), model.kv_pages());
         gauges.models += 1;
-        gauges.sessions_running += counts.running;
-        gauges.sessions_queued += counts.queued;
-        gauges.kv_pages_used += counts.kv_pages_used;
-        gauges.kv_pages_total += counts.kv_pages;
+        gauges.sessions_running += activity.running as u64;
+        gauges.sessions_queued += activity.waiting as u64;
+        gauges.kv_pages_used += used as u64;
+        gauges.kv_pages_total += total as u64;
         for (sum, bytes) in
             gauges.memory.iter_mut().zip([memory.weights, memory.kv_cache, memory.workspace, memory.other])
         {
@@ -276,7 +277,7 @@ pub fn gauges() -> metrics::Gauges {
 /// `NotInitialized` unless a worker is running or shutting down.
 pub fn with_health<T>(act: impl FnOnce(&HealthMonitor) -> T) -> Result<T> {
     let (state, worker) = {
-        let place = PLACE.lock();
+        let place = self::place();
         (place.state, place.worker.clone())
     };
     worker.map(|worker| act(&worker.health)).ok_or_else(|| not_running(state))
@@ -339,10 +340,10 @@ fn end() {
     for model in inference::live_models() {
         model.close();
     }
-    let worker = PLACE.lock().worker.take();
+    let worker = place().worker.take();
     // The monitor's thread is joined here, outside the lock.
     drop(worker);
-    let mut place = PLACE.lock();
+    let mut place = self::place();
     if place.state == State::ShuttingDown {
         place.enter(State::Stopped);
     }
@@ -354,8 +355,8 @@ fn unfinished_sessions() -> u64 {
     inference::live_models()
         .iter()
         .map(|model| {
-            let counts = model.session_counts();
-            counts.running + counts.queued
+            let activity = model.activity();
+            (activity.running + activity.waiting) as u64
         })
         .sum()
 }
@@ -390,11 +391,16 @@ fn residency(report: &crate::engine::ResidencyReport) -> Residency {
     Residency {
         checked_bytes: report.checked_bytes,
         resident_bytes: report.resident_bytes,
-        violating: (!report.resident).then(|| report.violating.clone()),
+        violating: (!report.resident).then(|| report.violating.clone().unwrap_or_default()),
     }
 }
 
-static PLACE: Mutex<Place> = Mutex::new(Place { state: State::Stopped, worker: None, reason: String::new() });
+/// This process' worker; the child of a fork has none.
+fn place() -> MutexGuard<'static, Place> {
+    static PLACE: PerProcess<Mutex<Place>> = PerProcess::new();
+    PLACE.get_or_init(|| Mutex::new(Place { state: State::Stopped, worker: None, reason: String::new() })).lock()
+}
+
 static GATE: AtomicU8 = AtomicU8::new(OPEN);
 const OPEN: u8 = 0;
 const CLOSED: u8 = 1;

@@ -11,7 +11,7 @@ mod prefix;
 mod sequence;
 mod worker;
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -22,6 +22,7 @@ pub use self::sequence::Job;
 use self::worker::Worker;
 use super::session::{EndReason, Session, SessionState};
 use crate::error::{Code, Error, Result};
+use crate::telemetry::metrics::METRICS;
 
 /// Tokens in a page of the KV cache.
 const PAGE: usize = crate::engine::PAGE_TOKENS as usize;
@@ -58,6 +59,8 @@ impl Scheduler {
             wake: Condvar::new(),
             cancel: AtomicU32::new(0),
             limits,
+            kv_pages: engine.pages() as usize,
+            kv_pages_used: AtomicUsize::new(0),
         });
         let worker = Worker::new(engine, vocabulary, Arc::clone(&shared));
         let thread = std::thread::Builder::new()
@@ -75,7 +78,7 @@ impl Scheduler {
             if inbox.closing {
                 return Err(Error::new(Code::StaleHandle, "the model is closed"));
             }
-            let Activity { running, waiting } = inbox.activity();
+            let (running, waiting) = inbox.counts();
             let Limits { running: most_running, waiting: most_waiting } = self.shared.limits;
             if running + waiting >= most_running + most_waiting {
                 return Err(Error::new(
@@ -90,13 +93,20 @@ impl Scheduler {
             inbox.changed = true;
         }
         self.shared.wake.notify_one();
+        METRICS.sessions_started.add(1);
         let shared = Arc::clone(&self.shared);
         Ok(Session::new(state, seed, Box::new(move || shared.session_changed())))
     }
 
     /// Sessions that run and wait.
     pub fn activity(&self) -> Activity {
-        self.shared.inbox.lock().activity()
+        let (running, waiting) = self.shared.inbox.lock().counts();
+        Activity { running, waiting }
+    }
+
+    /// Pages of the KV cache that are in use or promised, and how many there are.
+    pub fn kv_pages(&self) -> (usize, usize) {
+        (self.shared.kv_pages_used.load(Ordering::Relaxed), self.shared.kv_pages)
     }
 
     /// Ends every session and the thread; returns when both have ended. May be called again.
@@ -136,6 +146,9 @@ struct Shared {
     /// Stops the step that is running.
     cancel: AtomicU32,
     limits: Limits,
+    kv_pages: usize,
+    /// Told by the thread after each step.
+    kv_pages_used: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -151,17 +164,17 @@ struct Inbox {
 }
 
 impl Inbox {
-    /// Counts the sessions that are not over; one that was cancelled a moment ago takes no place.
-    fn activity(&self) -> Activity {
-        let mut activity = Activity::default();
+    /// Counts the sessions that run and that wait, of those that are not over; one that was cancelled a moment ago takes no place.
+    fn counts(&self) -> (usize, usize) {
+        let (mut running, mut waiting) = (0, 0);
         for session in self.live.iter().filter(|session| !session.is_terminated()) {
             if session.is_admitted() {
-                activity.running += 1;
+                running += 1;
             } else {
-                activity.waiting += 1;
+                waiting += 1;
             }
         }
-        activity
+        (running, waiting)
     }
 
     /// Whether nobody waits for the step that is running.

@@ -15,6 +15,7 @@ use super::{Shared, PAGE};
 use crate::engine::{Output, Role, Row};
 use crate::error::{Code, Error, Result};
 use crate::inference::session::{EndReason, SessionState};
+use crate::telemetry::metrics::METRICS;
 
 /// What the thread owns.
 pub struct Worker<E: Engine> {
@@ -91,6 +92,8 @@ impl<E: Engine> Worker<E> {
         let can_run = self.running.iter().any(|sequence| !sequence.state().pause_when_full())
             || self.has_new_room && !self.waiting.is_empty();
         let deadline = self.next_deadline();
+        let used = self.engine.pages() as usize - self.pages.available();
+        self.shared.kv_pages_used.store(used, Ordering::Relaxed);
         let mut inbox = self.shared.inbox.lock();
         while !can_run && !inbox.changed && !inbox.closing {
             match deadline {
@@ -181,7 +184,10 @@ impl<E: Engine> Worker<E> {
         self.shared.inbox.lock().in_step.clear();
         match result {
             Ok(()) => {
-                self.budget.note(step.prompt_rows, started.elapsed());
+                let took = started.elapsed();
+                self.budget.note(step.prompt_rows, took);
+                METRICS.step.observe_duration(took);
+                METRICS.batch_rows.observe(step.rows.len() as f64);
                 self.distribute(&step);
             }
             // Whoever still wants the step gets it run again; the same rows give the same result.
