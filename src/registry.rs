@@ -297,5 +297,37 @@ impl<T> Default for PerProcess<T> {
     }
 }
 
+/// Something whose threads and locks are this process' own. The child of a fork inherits the memory, but can neither use
+/// it nor free it: there it is an error, and dropping it does nothing.
+pub struct ProcessOwned<T> {
+    value: Option<T>,
+    epoch: u32,
+}
+
+impl<T> ProcessOwned<T> {
+    /// Owned by this process.
+    #[must_use]
+    pub fn new(value: T) -> Self {
+        Self { value: Some(value), epoch: fork_epoch() }
+    }
+
+    /// The value, in the process that made it.
+    #[inline]
+    pub fn get(&self) -> Result<&T> {
+        match &self.value {
+            Some(value) if self.epoch == EPOCH.load(Ordering::Relaxed) => Ok(value),
+            _ => Err(Error::new(Code::Forked, "the object belongs to the parent process; load afresh in the child")),
+        }
+    }
+}
+
+impl<T> Drop for ProcessOwned<T> {
+    fn drop(&mut self) {
+        if self.get().is_err() {
+            std::mem::forget(self.value.take());
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

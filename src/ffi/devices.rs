@@ -3,6 +3,7 @@
 use super::errors::worker_status_t;
 use super::guard;
 use super::marshal::{output, output_struct};
+use super::model_calls as calls;
 use super::types::{worker_device_info_t, worker_error_t};
 use crate::cuda::devices;
 
@@ -16,7 +17,7 @@ use crate::cuda::devices;
 /// *Blocks*: the first call may, while a driver starts.
 #[no_mangle]
 pub extern "C" fn worker_device_count() -> u32 {
-    guard::value(|| Ok(devices::gpu_count()))
+    guard::value(0, || Ok(crate::engine::Device::gpu_count()))
 }
 
 /// Describes a device.
@@ -39,7 +40,7 @@ pub unsafe extern "C" fn worker_device_info(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { output_struct(out, "out") }?.write_with(|| devices::describe(device)))
+    unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::device_info(device))) }
 }
 
 /// Tells how much of a device's memory this process uses: on the CPU, the memory that it has in RAM.
@@ -62,7 +63,11 @@ pub unsafe extern "C" fn worker_device_process_memory(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { output(out_bytes, "out_bytes") }?.write_with(|| devices::process_memory(device)))
+    unsafe {
+        guard::status(error, || {
+            output(out_bytes, "out_bytes")?.write_with(|| Ok(devices::open(device, 0)?.process_memory()))
+        })
+    }
 }
 
 /// Checks that a device answers and has no lasting fault.
@@ -80,5 +85,5 @@ pub unsafe extern "C" fn worker_device_process_memory(
 #[no_mangle]
 pub unsafe extern "C" fn worker_device_check_health(device: i32, error: *mut worker_error_t) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || devices::check_health(device))
+    unsafe { guard::status(error, || devices::open(device, 0)?.check_health()) }
 }

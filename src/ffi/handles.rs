@@ -2,6 +2,12 @@
 #![allow(non_camel_case_types)]
 
 use std::ffi::c_void;
+use std::sync::Arc;
+
+use super::session_calls::SessionEntry;
+use crate::cuda::CudaModel;
+use crate::error::Result;
+use crate::registry::registry;
 
 /// Any handle. A handle is a number that names an object of this process: 0 is never one, and a number that was closed
 /// never names anything again. Handles are not addresses; compare and store them as the numbers they are.
@@ -46,4 +52,14 @@ pub extern "C" fn worker_handle_from_pointer(pointer: *const c_void) -> worker_h
 #[no_mangle]
 pub extern "C" fn worker_handle_to_pointer(handle: worker_handle_t) -> *mut c_void {
     handle as usize as *mut c_void
+}
+
+/// Finds a model.
+pub(super) fn model(handle: worker_model_t) -> Result<Arc<CudaModel>> {
+    registry().get(handle)
+}
+
+/// Finds a session.
+pub(super) fn session(handle: worker_session_t) -> Result<Arc<SessionEntry>> {
+    registry().get(handle)
 }

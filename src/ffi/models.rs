@@ -2,11 +2,11 @@
 
 use std::ffi::c_char;
 
-use super::convert;
 use super::errors::worker_status_t;
 use super::guard;
 use super::handles::{model, worker_model_t};
-use super::marshal::{array, array_output, bytes, options, options_init, output, output_struct, text, text_output};
+use super::marshal::{array, array_output, options_init, output, output_struct, text, text_output};
+use super::model_calls as calls;
 use super::types::{worker_chat_options_t, worker_error_t, worker_memory_t, worker_model_options_t};
 use crate::registry::registry;
 
@@ -28,7 +28,7 @@ pub unsafe extern "C" fn worker_model_options_init(
     size: usize,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(std::ptr::null_mut(), || unsafe { options_init(options, size) })
+    unsafe { guard::plain(|| options_init(options, size)) }
 }
 
 /// Loads a model from a GGUF file.
@@ -60,7 +60,9 @@ pub unsafe extern "C" fn worker_model_load(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { convert::load(path, path_length, options, out_model) })
+    unsafe {
+        guard::status(error, || output(out_model, "out_model")?.write_with(|| calls::load(path, path_length, options)))
+    }
 }
 
 /// Unloads a model: its sessions end with WORKER_END_CLOSED, its memory is freed, and its handle and theirs become stale.
@@ -74,7 +76,7 @@ pub unsafe extern "C" fn worker_model_load(
 /// *Blocks*: until the step that is running ends.
 #[no_mangle]
 pub extern "C" fn worker_model_unload(model: worker_model_t) -> worker_status_t {
-    guard::status(std::ptr::null_mut(), || registry().close::<crate::cuda::CudaModel>(model))
+    guard::plain(|| registry().close::<crate::cuda::CudaModel>(model))
 }
 
 /// Describes a model as a JSON object: architecture, shape, quantisation, tokenizer, context, licence, size.
@@ -101,11 +103,13 @@ pub unsafe extern "C" fn worker_model_info_json(
     needed: *mut usize,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { text_output(buffer, capacity, needed) }?
-            .write_with(|| Ok(self::model(model)?.model().information().to_string().into_bytes()))
-    })
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            text_output(buffer, capacity, needed)?
+                .write_with(|| Ok(self::model(model)?.model()?.information().to_string().into_bytes()))
+        })
+    }
 }
 
 /// Tells how much device memory a model uses, by purpose.
@@ -128,7 +132,7 @@ pub unsafe extern "C" fn worker_model_memory(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { output_struct(out, "out") }?.write_with(|| convert::memory(model)))
+    unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::memory(model))) }
 }
 
 /// Turns text into tokens.
@@ -162,13 +166,13 @@ pub unsafe extern "C" fn worker_model_tokenize(
     needed: *mut usize,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { array_output(tokens, capacity, needed, "tokens") }?.write_with(|| {
-            // SAFETY: as this function's.
-            convert::tokenize(model, unsafe { self::text(text, text_length, "text") }?, flags)
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            array_output(tokens, capacity, needed, "tokens")?
+                .write_with(|| calls::tokenize(model, self::text(text, text_length, "text")?, flags))
         })
-    })
+    }
 }
 
 /// Turns tokens into text.
@@ -203,13 +207,13 @@ pub unsafe extern "C" fn worker_model_detokenize(
     needed: *mut usize,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { text_output(buffer, capacity, needed) }?.write_with(|| {
-            // SAFETY: as this function's.
-            convert::detokenize(model, unsafe { array(tokens, token_count, "tokens") }?, flags)
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            text_output(buffer, capacity, needed)?
+                .write_with(|| calls::detokenize(model, array(tokens, token_count, "tokens")?, flags))
         })
-    })
+    }
 }
 
 /// Sets options to their defaults: all zero, with struct_size.
@@ -227,7 +231,7 @@ pub unsafe extern "C" fn worker_model_detokenize(
 #[no_mangle]
 pub unsafe extern "C" fn worker_chat_options_init(options: *mut worker_chat_options_t, size: usize) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(std::ptr::null_mut(), || unsafe { options_init(options, size) })
+    unsafe { guard::plain(|| options_init(options, size)) }
 }
 
 /// Renders chat messages with the model's own template, into the prompt that the model was trained on.
@@ -262,11 +266,11 @@ pub unsafe extern "C" fn worker_model_apply_chat_template(
     needed: *mut usize,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { text_output(buffer, capacity, needed) }?.write_with(|| {
-            // SAFETY: as this function's.
-            unsafe { convert::render_chat(model, messages_json, messages_length, options) }
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            text_output(buffer, capacity, needed)?
+                .write_with(|| calls::render_chat(model, messages_json, messages_length, options))
         })
-    })
+    }
 }

@@ -2,11 +2,11 @@
 
 use std::ffi::c_char;
 
-use super::convert;
 use super::errors::worker_status_t;
 use super::guard;
 use super::handles::worker_model_t;
 use super::marshal::{output_struct, text_output};
+use super::model_calls as calls;
 use super::types::{worker_error_t, worker_residency_t};
 
 /// Checks that a model's weights are where they were put: on a GPU in its own memory, on the CPU in RAM.
@@ -31,7 +31,7 @@ pub unsafe extern "C" fn worker_model_check_residency(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { output_struct(out, "out") }?.write_with(|| convert::check_residency(model)))
+    unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::check_residency(model))) }
 }
 
 /// Brings a model's weights back to where they were put, then checks as worker_model_check_residency() does.
@@ -54,7 +54,7 @@ pub unsafe extern "C" fn worker_model_repair_residency(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { output_struct(out, "out") }?.write_with(|| convert::repair_residency(model)))
+    unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::repair_residency(model))) }
 }
 
 /// Checks all models of this process, and reports as a JSON object: "resident" tells whether all are in place, and
@@ -81,5 +81,5 @@ pub unsafe extern "C" fn worker_residency_report_json(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { text_output(buffer, capacity, needed) }?.write_with(convert::residency_report))
+    unsafe { guard::status(error, || text_output(buffer, capacity, needed)?.write_with(calls::residency_report)) }
 }

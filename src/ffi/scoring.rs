@@ -1,10 +1,10 @@
 //! Scores and embeddings of given tokens.
 
-use super::convert;
 use super::errors::worker_status_t;
 use super::guard;
 use super::handles::worker_model_t;
 use super::marshal::{array, array_output, options_init};
+use super::model_calls as calls;
 use super::session_types::{worker_embed_options_t, worker_score_options_t};
 use super::types::worker_error_t;
 
@@ -26,17 +26,17 @@ pub unsafe extern "C" fn worker_score_options_init(
     size: usize,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(std::ptr::null_mut(), || unsafe { options_init(options, size) })
+    unsafe { guard::plain(|| options_init(options, size)) }
 }
 
-/// Computes what the model expects after each of given tokens: for perplexity, reranking and evaluation.
+/// Computes what the model makes of given tokens: for perplexity, reranking and evaluation.
 ///
 /// - model: the model.
 /// - tokens: the tokens, taken as they are.
 /// - token_count: how many; from 1 to the context length.
 /// - options: what to compute; NULL for the defaults.
-/// - scores: where the numbers go: for each of the chosen tokens, in order, one number for every token of the vocabulary.
-///   May be NULL with capacity 0.
+/// - scores: where the numbers go, for the chosen tokens in order: a row of the vocabulary's size for each with
+///   WORKER_SCORE_LOGITS, one number with WORKER_SCORE_LOGPROBS. May be NULL with capacity 0.
 /// - capacity: how many numbers fit.
 /// - needed: set to how many there are; may be NULL.
 /// - error: why the call failed; may be NULL.
@@ -62,12 +62,13 @@ pub unsafe extern "C" fn worker_model_score(
     needed: *mut usize,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        let output = unsafe { array_output(scores, capacity, needed, "scores") }?;
-        // SAFETY: as this function's.
-        unsafe { convert::score(model, array(tokens, token_count, "tokens")?, options, output) }
-    })
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            let output = array_output(scores, capacity, needed, "scores")?;
+            calls::score(model, array(tokens, token_count, "tokens")?, options, output)
+        })
+    }
 }
 
 /// Sets options to their defaults: all zero, with struct_size.
@@ -88,7 +89,7 @@ pub unsafe extern "C" fn worker_embed_options_init(
     size: usize,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(std::ptr::null_mut(), || unsafe { options_init(options, size) })
+    unsafe { guard::plain(|| options_init(options, size)) }
 }
 
 /// Computes embeddings of given tokens: the model's states after its last layer.
@@ -121,10 +122,11 @@ pub unsafe extern "C" fn worker_model_embed(
     needed: *mut usize,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        let output = unsafe { array_output(embedding, capacity, needed, "embedding") }?;
-        // SAFETY: as this function's.
-        unsafe { convert::embed(model, array(tokens, token_count, "tokens")?, options, output) }
-    })
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            let output = array_output(embedding, capacity, needed, "embedding")?;
+            calls::embed(model, array(tokens, token_count, "tokens")?, options, output)
+        })
+    }
 }

@@ -97,7 +97,8 @@ pub const WORKER_EVENT_NONE: worker_event_kind_t = 0;
 pub const WORKER_EVENT_TOKEN: worker_event_kind_t = 1;
 /// The session is over; reading again gives this again.
 pub const WORKER_EVENT_END: worker_event_kind_t = 2;
-/// Running the model failed: error_code says how. The end event comes next, with WORKER_END_ERROR.
+/// Running the model failed: error_code says how, and so does the call that gave this event. The end event comes next,
+/// with WORKER_END_ERROR.
 pub const WORKER_EVENT_ERROR: worker_event_kind_t = 3;
 
 /// Why a session ended: one of the WORKER_END_* values.
@@ -196,12 +197,12 @@ pub type worker_event_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, e
 
 /// What worker_model_score() writes: one of the WORKER_SCORE_* values.
 pub type worker_score_kind_t = u32;
-/// Logits as the model gives them.
+/// For each token, what the model expects next: one logit for every token of the vocabulary.
 pub const WORKER_SCORE_LOGITS: worker_score_kind_t = 0;
-/// Natural logarithms of the probabilities.
+/// For each token but the first, one number: the natural logarithm of its probability after those before it.
 pub const WORKER_SCORE_LOGPROBS: worker_score_kind_t = 1;
 
-/// What to compute about given tokens. Everything zero means: logits, after every token.
+/// What to compute about given tokens. Everything zero means: logits, for every token.
 #[repr(C)]
 pub struct worker_score_options_t {
     /// sizeof(worker_score_options_t).
@@ -212,7 +213,7 @@ pub struct worker_score_options_t {
     pub kv_type: worker_kv_type_t,
     /// 0.
     pub reserved: u32,
-    /// Only after so many last tokens; 0: after all.
+    /// Only for so many last tokens; 0: for all that have scores.
     pub last: u64,
 }
 
@@ -224,6 +225,8 @@ pub const WORKER_POOLING_MEAN: worker_pooling_t = 0;
 pub const WORKER_POOLING_LAST: worker_pooling_t = 1;
 /// No pooling: one vector for each token.
 pub const WORKER_POOLING_NONE: worker_pooling_t = 2;
+/// The first token's state.
+pub const WORKER_POOLING_FIRST: worker_pooling_t = 3;
 
 /// How to embed tokens. Everything zero means: the mean of their states, as it is.
 #[repr(C)]

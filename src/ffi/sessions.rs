@@ -6,8 +6,8 @@ use super::errors::worker_status_t;
 use super::guard;
 use super::handles::{session, worker_model_t, worker_session_t};
 use super::marshal::{array, options_init, output, output_struct, text};
+use super::session_calls as calls;
 use super::session_types::{worker_event_fn, worker_event_t, worker_session_options_t, worker_usage_t};
-use super::streaming;
 use super::types::{worker_destroy_fn, worker_error_t};
 use crate::inference::Prompt;
 use crate::registry::registry;
@@ -30,7 +30,7 @@ pub unsafe extern "C" fn worker_session_options_init(
     size: usize,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(std::ptr::null_mut(), || unsafe { options_init(options, size) })
+    unsafe { guard::plain(|| options_init(options, size)) }
 }
 
 /// Starts to continue a text.
@@ -61,15 +61,15 @@ pub unsafe extern "C" fn worker_session_start(
     out_session: *mut worker_session_t,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { output(out_session, "out_session") }?.write_with(|| {
-            // SAFETY: as this function's.
-            let prompt = unsafe { text(prompt, prompt_length, "prompt") }?;
-            // SAFETY: as this function's.
-            unsafe { streaming::start(model, Prompt::Text(prompt.to_owned()), options) }
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            output(out_session, "out_session")?.write_with(|| {
+                let prompt = text(prompt, prompt_length, "prompt")?;
+                calls::start(model, Prompt::Text(prompt.to_owned()), options)
+            })
         })
-    })
+    }
 }
 
 /// Starts to continue a sequence of tokens, taken as they are.
@@ -97,15 +97,15 @@ pub unsafe extern "C" fn worker_session_start_tokens(
     out_session: *mut worker_session_t,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { output(out_session, "out_session") }?.write_with(|| {
-            // SAFETY: as this function's.
-            let tokens = unsafe { array(tokens, token_count, "tokens") }?;
-            // SAFETY: as this function's.
-            unsafe { streaming::start(model, Prompt::Tokens(tokens.to_vec()), options) }
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            output(out_session, "out_session")?.write_with(|| {
+                let tokens = array(tokens, token_count, "tokens")?;
+                calls::start(model, Prompt::Tokens(tokens.to_vec()), options)
+            })
         })
-    })
+    }
 }
 
 /// Starts to answer chat messages, rendered with the model's own template.
@@ -133,15 +133,15 @@ pub unsafe extern "C" fn worker_session_start_chat(
     out_session: *mut worker_session_t,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { output(out_session, "out_session") }?.write_with(|| {
-            // SAFETY: as this function's.
-            let messages = unsafe { text(messages_json, messages_length, "messages_json") }?;
-            // SAFETY: as this function's.
-            unsafe { streaming::start(model, Prompt::Chat(messages.to_owned()), options) }
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            output(out_session, "out_session")?.write_with(|| {
+                let messages = text(messages_json, messages_length, "messages_json")?;
+                calls::start(model, Prompt::Chat(messages.to_owned()), options)
+            })
         })
-    })
+    }
 }
 
 /// Sets an event to zero, with struct_size. Set its text and text_capacity afterwards.
@@ -159,7 +159,7 @@ pub unsafe extern "C" fn worker_session_start_chat(
 #[no_mangle]
 pub unsafe extern "C" fn worker_event_init(event: *mut worker_event_t, size: usize) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(std::ptr::null_mut(), || unsafe { options_init(event, size) })
+    unsafe { guard::plain(|| options_init(event, size)) }
 }
 
 /// Reads a session's next event: a token, the end, or an error. Tokens come in order, each once, as soon as they are
@@ -173,7 +173,8 @@ pub unsafe extern "C" fn worker_event_init(event: *mut worker_event_t, size: usi
 ///
 /// *Errors*: WORKER_ERROR_TIMED_OUT (nothing is lost; call again), WORKER_ERROR_BUFFER_TOO_SMALL (text_needed and
 /// top_count tell what is needed; nothing is lost), WORKER_ERROR_INVALID_PARAMETER, WORKER_ERROR_ABI_MISMATCH, the handle
-/// errors of worker_session_close(). A failure of the model is no failure of this call: it comes as an error event.
+/// errors of worker_session_close(). Where running the model failed, its error, once; event->kind is then
+/// WORKER_EVENT_ERROR.
 /// *Ownership*: the struct and its buffers stay the caller's.
 /// *Thread*: any; calls on one session wait for each other.
 /// *Blocks*: up to timeout_ms; less when the session is cancelled or closed, or its model unloaded: then the end comes.
@@ -189,7 +190,7 @@ pub unsafe extern "C" fn worker_session_next(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { streaming::next(session, event, timeout_ms) })
+    unsafe { guard::status(error, || calls::next(session, event, timeout_ms)) }
 }
 
 /// Reads a session to its end, calling a function for each event, the end included.
@@ -203,8 +204,8 @@ pub unsafe extern "C" fn worker_session_next(
 /// *Errors*: WORKER_ERROR_INVALID_PARAMETER (no callback), the handle errors of worker_session_close(); where running the
 /// model failed, that error, after its event and the end's.
 /// *Ownership*: user_data stays the caller's until destroy is called with it.
-/// *Thread*: any; the callback runs on the same one, under no lock, and may call any function of this library except
-/// this one and worker_session_next() for the same session.
+/// *Thread*: any; the callback runs on the same one, under no lock, and may call any function of this library. Events that
+/// are read elsewhere meanwhile do not come here.
 /// *Blocks*: until the session ends.
 ///
 /// # Safety
@@ -219,11 +220,11 @@ pub unsafe extern "C" fn worker_session_run(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { streaming::run(session, callback, user_data, destroy) })
+    unsafe { guard::status(error, || calls::run(session, callback, user_data, destroy)) }
 }
 
 /// Cancels a session: it stops at its next step, unread tokens are dropped, and the next event is the end, with
-/// WORKER_END_CANCELLED. A session that has ended already stays as it is. The handle stays valid.
+/// WORKER_END_CANCELLED. A session whose end was read stays as it is. The handle stays valid.
 ///
 /// - session: the session.
 ///
@@ -233,7 +234,7 @@ pub unsafe extern "C" fn worker_session_run(
 /// *Blocks*: no.
 #[no_mangle]
 pub extern "C" fn worker_session_cancel(session: worker_session_t) -> worker_status_t {
-    guard::status(std::ptr::null_mut(), || {
+    guard::plain(|| {
         self::session(session)?.session().cancel();
         Ok(())
     })
@@ -259,7 +260,7 @@ pub unsafe extern "C" fn worker_session_usage(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    guard::status(error, || unsafe { output_struct(out, "out") }?.write_with(|| streaming::usage(session)))
+    unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::usage(session))) }
 }
 
 /// Tells the seed of a session's random numbers, given or drawn.
@@ -281,10 +282,12 @@ pub unsafe extern "C" fn worker_session_seed(
     out_seed: *mut u64,
     error: *mut worker_error_t,
 ) -> worker_status_t {
-    guard::status(error, || {
-        // SAFETY: as this function's.
-        unsafe { output(out_seed, "out_seed") }?.write_with(|| Ok(self::session(session)?.session().seed()))
-    })
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            output(out_seed, "out_seed")?.write_with(|| Ok(self::session(session)?.session().seed()))
+        })
+    }
 }
 
 /// Ends a session, if it still runs, and frees what it holds. Whoever reads it gets the end, with WORKER_END_CLOSED.
@@ -298,5 +301,5 @@ pub unsafe extern "C" fn worker_session_seed(
 /// *Blocks*: no.
 #[no_mangle]
 pub extern "C" fn worker_session_close(session: worker_session_t) -> worker_status_t {
-    guard::status(std::ptr::null_mut(), || registry().close::<streaming::SessionEntry>(session))
+    guard::plain(|| registry().close::<calls::SessionEntry>(session))
 }

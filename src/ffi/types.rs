@@ -154,8 +154,8 @@ pub struct worker_model_options_t {
     pub device_kind: worker_device_kind_t,
     /// Which GPU, from 0. Must be 0 where the device is the CPU.
     pub device_ordinal: u32,
-    /// Tokens of context that one session may use, prompt included; 0: what the model was trained for, within what
-    /// memory allows. More than the model was trained for is refused.
+    /// Tokens that one session may have, prompt and answer together; never more than the model was trained for. 0: that,
+    /// but at most 4096.
     pub context_length: u32,
     /// Type of the KV cache: one of the WORKER_KV_* values.
     pub kv_type: worker_kv_type_t,
@@ -165,17 +165,17 @@ pub struct worker_model_options_t {
     pub load_mode: worker_load_mode_t,
     /// CPU threads, the calling one included, at most 1024; 0: as many as there are cores for this process.
     pub threads: u32,
-    /// Sessions that run at the same time; further ones wait for a place. 0: the library's choice.
+    /// Sessions that run at the same time; further ones wait for a place. 0: 32.
     pub maximum_sessions: u32,
-    /// 0.
-    pub reserved: u32,
-    /// Bytes of KV cache at most; 0: as context_length and maximum_sessions need.
+    /// Sessions that wait for a place; further ones are refused with WORKER_ERROR_BUSY. 0: 256.
+    pub maximum_waiting: u32,
+    /// Bytes of KV cache, which all sessions share; 0: enough for 4 of full length. On the CPU they are taken as needed.
     pub kv_budget_bytes: u64,
     /// Told how far loading is, and may cancel it; NULL: nobody.
     pub progress: worker_progress_fn,
     /// Given back to progress and progress_destroy.
     pub progress_user_data: *mut c_void,
-    /// Called once before the load returns, whether it succeeded or not; may be NULL.
+    /// Called once before the load returns, whether it succeeded or not, unless struct_size itself is wrong; may be NULL.
     pub progress_destroy: worker_destroy_fn,
 }
 

@@ -84,7 +84,8 @@ impl Constraint {
         }
         let allowed = self.matcher.compute_mask_or_eos().map_err(|error| fail(&error))?;
         // One word of the set holds 32 tokens; words with all or none set need no look at each.
-        for (logits, word) in logits.chunks_mut(32).zip(allowed.as_slice().iter().copied().chain(std::iter::repeat(0))) {
+        for (logits, word) in logits.chunks_mut(32).zip(allowed.as_slice().iter().copied().chain(std::iter::repeat(0)))
+        {
             if word == 0 {
                 logits.fill(f32::NEG_INFINITY);
             } else if word != u32::MAX {
@@ -102,6 +103,9 @@ impl Constraint {
 
     /// Goes on with `token`. One that may not come next is an error and changes nothing.
     pub fn accept(&mut self, token: u32) -> Result<()> {
+        if token >= self.vocabulary_size {
+            return Err(forbidden(token, &format!("the vocabulary has {} tokens", self.vocabulary_size)));
+        }
         let is_end = self.ends.contains(&token);
         if self.ended || (self.matcher.is_stopped() && !is_end) {
             return Err(forbidden(token, "the text is complete"));
@@ -116,7 +120,8 @@ impl Constraint {
         match self.matcher.try_consume_tokens(&[token]).map_err(|error| fail(&error))? {
             0 => Err(forbidden(token, "it does not fit")),
             _ => {
-                self.accepting = self.matcher.is_stopped() || self.matcher.is_accepting().map_err(|error| fail(&error))?;
+                self.accepting =
+                    self.matcher.is_stopped() || self.matcher.is_accepting().map_err(|error| fail(&error))?;
                 Ok(())
             }
         }
@@ -149,7 +154,9 @@ fn grammar(source: &ConstraintSource) -> Result<TopLevelGrammar> {
             if let Some(object) = schema.as_object_mut() {
                 // Small models like to go on with white space for ever.
                 let entry = object.entry("x-guidance").or_insert_with(|| serde_json::json!({}));
-                if let Some(options) = entry.as_object_mut().filter(|options| !options.contains_key("whitespace_flexible")) {
+                if let Some(options) =
+                    entry.as_object_mut().filter(|options| !options.contains_key("whitespace_flexible"))
+                {
                     options.entry("whitespace_pattern").or_insert_with(|| WHITE_SPACE.into());
                 }
             }
@@ -164,16 +171,16 @@ fn parsers(tokenizer: &Tokenizer) -> Result<ParserFactory> {
     let build = || {
         let environment: TokEnv = Arc::new(Environment { trie: trie(tokenizer) });
         let slices = SlicedBiasComputer::json_slices();
-        let mut parsers = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)?;
+        let mut parsers = ParserFactory::new(&environment, InferenceCapabilities::default(), &slices)
+            .map_err(|error| unsupported(&error.to_string()))?;
         parsers.quiet();
         // Errors go to the host: they must not recite the grammar and the text so far.
         parsers.limits_mut().verbose_errors = false;
-        Ok::<_, anyhow_error::Error>(parsers)
+        Ok(parsers)
     };
     // The crate asserts on vocabularies beyond its limits.
     match catch_unwind(AssertUnwindSafe(build)) {
-        Ok(Ok(parsers)) => Ok(parsers),
-        Ok(Err(error)) => Err(unsupported(&error.to_string())),
+        Ok(built) => built,
         Err(_) => Err(unsupported("its size or shape is beyond what the constraint engine can index")),
     }
 }
@@ -191,7 +198,11 @@ fn trie(tokenizer: &Tokenizer) -> TokTrie {
             } else {
                 tokenizer.token_bytes(id).to_vec()
             };
-            if word.len() > LONGEST_TOKEN { Vec::new() } else { word }
+            if word.len() > LONGEST_TOKEN {
+                Vec::new()
+            } else {
+                word
+            }
         })
         .collect();
     let end = tokenizer.end().filter(|end| ends.contains(end)).unwrap_or(ends[0]);

@@ -15,7 +15,7 @@ pub mod session;
 pub mod stop;
 pub mod text_stream;
 
-pub use constraint::ConstraintSource;
+pub use constraint::{Constraint, ConstraintFactory, ConstraintSource};
 pub use embed::Pooling;
 pub use model::{LoadOptions, Model};
 pub use request::{Prompt, SamplingOptions, SessionRequest};

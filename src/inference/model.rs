@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
+use once_cell::sync::OnceCell;
 use parking_lot::FairMutex;
 
+use super::constraint::{Constraint, ConstraintFactory};
 use super::embed::Pooling;
 use super::evaluation::{check_tokens, Evaluation};
 use super::request::{Prompt, SessionRequest};
@@ -19,8 +21,8 @@ use crate::engine::{
     Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ResidencyPolicy, ResidencyReport, Row, Weights, PAGE_TOKENS,
 };
 use crate::error::{Code, Error, Result};
-use crate::model::tokenizer::Tokenizer;
-use crate::model::{self, GgufFile};
+use crate::model::chat::{ChatOptions, ChatTemplate};
+use crate::model::{self, GgufFile, Tokenizer};
 
 /// How a model is loaded; the default of every field is its zero.
 #[derive(Debug, Clone, Default)]
@@ -59,7 +61,9 @@ pub struct Model {
     weights: Arc<Weights>,
     device: Arc<Device>,
     tokenizer: Arc<Tokenizer>,
+    chat_template: Result<Option<ChatTemplate>>,
     information: serde_json::Value,
+    constraints: OnceCell<ConstraintFactory>,
     context_length: u32,
     load_seconds: f64,
     /// Whose turn it is to use the engine.
@@ -82,7 +86,9 @@ impl Model {
         let file = GgufFile::open(path, file_mode(options.mode))?;
         let (description, tensors) = model::describe(&file)?;
         let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
-        let information = serde_json::json!({ "architecture": file.metadata.string("general.architecture")? });
+        // A template that cannot be read is no reason not to load: only who chats will miss it.
+        let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer);
+        let information = model::information(&file);
         let backing: Arc<dyn Backing> = file.mapping.clone();
         // A copied file is memory of our own already; the engine need not copy it again.
         let weights = Weights::load(
@@ -112,7 +118,9 @@ impl Model {
             weights,
             device,
             tokenizer,
+            chat_template,
             information,
+            constraints: OnceCell::new(),
             context_length,
             load_seconds: started.elapsed().as_secs_f64(),
             turn,
@@ -124,6 +132,25 @@ impl Model {
     #[must_use]
     pub fn tokenizer(&self) -> &Arc<Tokenizer> {
         &self.tokenizer
+    }
+
+    /// The model's chat template, if the file has one that can be read.
+    #[must_use]
+    pub fn chat_template(&self) -> Option<&ChatTemplate> {
+        self.chat_template.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// The text of a chat as the model was trained to read it; `messages` is a JSON array of objects with a `role` and a
+    /// `content`.
+    pub fn render_chat(&self, messages: &str, options: &ChatOptions) -> Result<String> {
+        match &self.chat_template {
+            Ok(Some(template)) => template.render(messages, options),
+            Ok(None) => Err(Error::new(
+                Code::ModelUnsupported,
+                "the model file has no chat template; give the prompt as text or tokens",
+            )),
+            Err(error) => Err(error.clone()),
+        }
     }
 
     /// What the file says about the model.
@@ -196,12 +223,15 @@ impl Model {
         };
         let mut sampling = request.sampling;
         if request.ignore_end {
-            let ends = (0..self.vocabulary_size()).filter(|&token| self.tokenizer.is_end_of_generation(token));
-            sampling.logit_bias.extend(ends.map(|token| (token, f32::NEG_INFINITY)));
+            let ends = self.tokenizer.ends_of_generation();
+            sampling.logit_bias.extend(ends.iter().map(|&token| (token, f32::NEG_INFINITY)));
         }
         let constraint: Option<Box<dyn TokenConstraint>> = match &request.constraint {
             None => None,
-            Some(_) => return Err(Error::new(Code::ModelUnsupported, "constraints are not in this build")),
+            Some(source) => {
+                let factory = self.constraints.get_or_try_init(|| ConstraintFactory::new(&self.tokenizer))?;
+                Some(Box::new(factory.constraint(source)?))
+            }
         };
         let seed = request.seed.unwrap_or_else(rng::generate_seed);
         let job = Job {
@@ -222,8 +252,11 @@ impl Model {
     pub fn prompt_tokens(&self, prompt: &Prompt) -> Result<Vec<u32>> {
         let tokens = match prompt {
             Prompt::Tokens(tokens) => tokens.clone(),
-            Prompt::Text(text) => self.tokenizer.encode(text, true, true),
-            Prompt::Chat(messages) => self.chat_tokens(messages)?,
+            Prompt::Text(text) => self.text_tokens(text),
+            Prompt::Chat(messages) => {
+                let options = ChatOptions { add_generation_prompt: true, ..ChatOptions::default() };
+                self.text_tokens(&self.render_chat(messages, &options)?)
+            }
         };
         if tokens.is_empty() {
             return Err(Error::new(Code::InvalidParameter, "prompt: it has no tokens"));
@@ -258,12 +291,13 @@ impl Model {
         self.scheduler.close();
     }
 
-    fn chat_tokens(&self, messages: &str) -> Result<Vec<u32>> {
-        let _ = messages;
-        Err(Error::new(
-            Code::ModelUnsupported,
-            "chat templates are not in this build; give the prompt as text or tokens",
-        ))
+    fn text_tokens(&self, text: &str) -> Vec<u32> {
+        let mut tokens = self.tokenizer.encode(text, true, true);
+        // Rendered chats, and texts written for other programs, often bring the beginning token along.
+        if tokens.len() > 1 && tokens[0] == tokens[1] && self.tokenizer.beginning() == Some(tokens[0]) {
+            tokens.remove(0);
+        }
+        tokens
     }
 
     fn evaluation(&self, kv_type: KvType) -> Evaluation<'_> {
@@ -314,6 +348,20 @@ impl Vocabulary for Tokenizer {
 
     fn is_end(&self, token: u32) -> bool {
         self.is_end_of_generation(token)
+    }
+}
+
+impl TokenConstraint for Constraint {
+    fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
+        self.mask(logits)
+    }
+
+    fn accept(&mut self, token: u32) -> Result<()> {
+        self.accept(token)
+    }
+
+    fn must_stop(&self) -> bool {
+        self.must_stop()
     }
 }
 

@@ -8,7 +8,8 @@ use crate::error::{Code, Error, Result};
 /// What a session continues.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Prompt {
-    /// Text; the names of special tokens in it are read as those tokens, and the model's beginning token is added.
+    /// Text; the names of special tokens in it are read as those tokens, and the model's beginning token is
+    /// added where the text does not begin with it.
     Text(String),
     /// Token ids, taken as they are.
     Tokens(Vec<u32>),

@@ -1,5 +1,6 @@
 //! What a model file holds: GGUF, architecture, tokenizer, chat template.
 
+pub mod chat;
 pub mod families;
 pub mod gguf;
 pub mod information;

@@ -1,5 +1,7 @@
 //! A real model from file to text: the smallest trained one there is.
 
+mod load;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -261,4 +263,23 @@ fn a_generated_seed_can_be_given_again() {
     request.seed = None;
     let other = model.start(request).unwrap();
     assert_ne!(other.seed(), first.seed());
+}
+
+#[test]
+fn constraints_hold_the_text_to_their_form() {
+    let model = load();
+    for seed in 0..3 {
+        let mut request = drawing_request("Once upon a time", seed, 60);
+        request.ignore_end = false;
+        request.constraint =
+            Some(crate::inference::ConstraintSource::Regex("[A-Z][a-z]{2,5} (was|had) [0-9]{3}!".into()));
+        let (_, text, reason, _) = read(&model.start(request).unwrap());
+        let words: Vec<&str> = text.split(' ').collect();
+        assert_eq!(words.len(), 3, "{text}");
+        assert!(words[0].starts_with(|letter: char| letter.is_ascii_uppercase()) && words[2].ends_with('!'), "{text}");
+        assert!(matches!(reason, EndReason::ConstraintComplete | EndReason::EndOfText), "{reason:?}");
+    }
+    let mut request = text_request("a", 5);
+    request.constraint = Some(crate::inference::ConstraintSource::Regex("(".into()));
+    assert_eq!(model.start(request).err().unwrap().code, Code::InvalidParameter);
 }
