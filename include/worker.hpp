@@ -246,6 +246,8 @@ public:
     }
 
     worker_session_t handle() const noexcept { return handle_; }
+    /// Gives the handle away: the caller ends it.
+    worker_session_t release() noexcept { return std::exchange(handle_, 0); }
 
     /// Waits for the next token. Nothing at the end; end_reason() then says why.
     std::optional<Token> next() { return read(WORKER_WAIT_FOREVER); }
@@ -410,6 +412,8 @@ public:
     }
 
     worker_model_t handle() const noexcept { return handle_; }
+    /// Gives the handle away: the caller ends it.
+    worker_model_t release() noexcept { return std::exchange(handle_, 0); }
 
     /// A JSON object: architecture, shape, quantisation, tokenizer, context, licence, size.
     std::string information_json() const

@@ -186,6 +186,19 @@ fn rust() {
 }
 
 #[test]
+fn the_readme_program_works_as_printed() {
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    let program = readme.split("```c\n").nth(1).and_then(|rest| rest.split("```").next()).expect("a C program");
+    let source = tempfile::tempdir().unwrap();
+    let file = source.path().join("first.c");
+    std::fs::write(&file, program).unwrap();
+    let built = compile(&["cc", "-std=c99"], file.to_str().unwrap(), "readme");
+    let output = run(&mut command(built));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert_eq!(text(&output.stdout).trim().lines().count(), 3, "{}", text(&output.stdout));
+}
+
+#[test]
 fn programs_load_the_installed_library_by_its_soname() {
     let program = compile(&["cc", "-std=c99"], "examples/c/generate.c", "generate-soname");
     let loaded = text(&run(command("ldd").arg(&program)).stdout);

@@ -74,7 +74,7 @@ pub fn compile(compiler: &[&str], source: &str, name: &str) -> PathBuf {
         .arg(&program)
         .arg(root().join(source))
         .args(pkg_config(&["--cflags", "--libs"]))
-        .arg("-pthread")
+        .args(["-pthread", "-lm"])
         .output()
         .unwrap_or_else(|error| panic!("{}: {error}", compiler[0]));
     assert!(output.status.success(), "{compiler:?} {source}:\n{}", text(&output.stderr));

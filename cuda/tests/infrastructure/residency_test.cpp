@@ -46,6 +46,10 @@ public:
     void evict() const {
         CHECK_EQUAL(madvise(data_, pages * page, MADV_DONTNEED), 0);
         CHECK_EQUAL(posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED), 0);
+        unsigned char state = 0;
+        CHECK_EQUAL(mincore(data_, page, &state), 0);
+        /* A file that lives in memory has nowhere to go: a hole in it is absent as well. */
+        if ((state & 1) != 0) CHECK_EQUAL(fallocate(file_, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, pages * page), 0);
     }
 
 private:
@@ -156,10 +160,11 @@ TEST(locked_weights_stay_and_are_let_go_again) {
     };
     const long before = locked_kilobytes();
     {
-        Health health(device, two_tensors(file), ENGINE_RESIDENCY_LOCKED);
-        LoadProgress progress(nullptr, nullptr, 30 * page);
+        /* Within the 64 KiB that the smallest usual limit allows. */
+        Health health(device, {two_tensors(file)[0]}, ENGINE_RESIDENCY_LOCKED);
+        LoadProgress progress(nullptr, nullptr, 10 * page);
         health.bring_in(progress);
-        CHECK(locked_kilobytes() >= before + 30 * 4);
+        CHECK(locked_kilobytes() >= before + 10 * 4);
         /* Locked pages cannot be dropped. */
         CHECK(madvise(file.data(), pages * page, MADV_DONTNEED) != 0);
         CHECK_EQUAL(health.check().resident, 1u);

@@ -1,0 +1,3 @@
+module libworker.example/haiku
+
+go 1.19
