@@ -52,6 +52,12 @@ fn cancelling_drops_what_is_unread_and_works_once() {
     assert_eq!(end_of(&session), EndReason::Cancelled);
     assert_eq!(end_of(&session), EndReason::Cancelled);
 
+    // Generated to its end, but not read: the host's word comes first.
+    let unread = fixture.start(job(prompt(1, 5), 3));
+    eventually("it has ended", || fixture.scheduler.activity() == Activity::default());
+    unread.cancel();
+    assert_eq!(end_of(&unread), EndReason::Cancelled);
+
     let done = fixture.start(job(prompt(1, 5), 3));
     let (story, usage) = read(&done);
     done.cancel();
