@@ -7,7 +7,8 @@ use std::time::Duration;
 use worker::http::Front;
 use worker::worker::lifecycle;
 
-const HELP: &str = "Usage: http_worker [--model FILE] [--listen ADDRESS] [--drain-seconds N] [--residency off|verify|locked]
+const HELP: &str =
+    "Usage: http_worker [--model FILE] [--listen ADDRESS] [--drain-seconds N] [--residency off|verify|locked]
 
 Serves a model over HTTP until SIGTERM, SIGINT or POST /shutdown, then lets running jobs finish.
 
@@ -107,7 +108,8 @@ impl Options {
             match argument.as_str() {
                 "--model" => options.model = value,
                 "--listen" => {
-                    options.listen = value.parse().map_err(|_| format!("--listen: not an address and port: {value}"))?;
+                    options.listen =
+                        value.parse().map_err(|_| format!("--listen: not an address and port: {value}"))?;
                 }
                 "--drain-seconds" => {
                     let seconds = value.parse().map_err(|_| format!("--drain-seconds: not a number: {value}"))?;

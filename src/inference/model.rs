@@ -19,7 +19,8 @@ use super::score::ScoreKind;
 use super::session::{EndReason, Session, SessionState};
 use super::stop::StopMatcher;
 use crate::engine::{
-    Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ResidencyPolicy, ResidencyReport, Row, Weights, PAGE_TOKENS,
+    Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ModelDescription, ResidencyPolicy, ResidencyReport, Row,
+    TensorRole, TensorSource, Weights, PAGE_TOKENS,
 };
 use crate::error::{Code, Error, Result};
 use crate::event;
@@ -63,6 +64,7 @@ pub struct Model {
     weights: Arc<Weights>,
     device: Arc<Device>,
     name: String,
+    weight_bytes_per_token: u64,
     tokenizer: Arc<Tokenizer>,
     chat_template: Result<Option<ChatTemplate>>,
     information: serde_json::Value,
@@ -94,6 +96,7 @@ impl Model {
         let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer);
         let information = model::information(&file);
         let name = display_name(&information, path);
+        let weight_bytes_per_token = weight_bytes_per_token(&description, &tensors);
         let mut reported = 0;
         let backing: Arc<dyn Backing> = file.mapping.clone();
         // A copied file is memory of our own already; the engine need not copy it again.
@@ -127,6 +130,7 @@ impl Model {
             weights,
             device,
             name,
+            weight_bytes_per_token,
             tokenizer,
             chat_template,
             information,
@@ -201,6 +205,13 @@ impl Model {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Bytes of weights that decoding one token reads: all but the rows of the embedding table and the experts that are
+    /// not used. With the memory's bandwidth it bounds how fast one session can decode.
+    #[must_use]
+    pub fn weight_bytes_per_token(&self) -> u64 {
+        self.weight_bytes_per_token
     }
 
     /// What the model holds on its device.
@@ -358,6 +369,22 @@ fn display_name(information: &serde_json::Value, path: &Path) -> String {
         || path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
         str::to_owned,
     )
+}
+
+fn weight_bytes_per_token(description: &ModelDescription, tensors: &[TensorSource]) -> u64 {
+    let has_output = tensors.iter().any(|tensor| tensor.role == TensorRole::Output);
+    let bytes = |tensor: &TensorSource| {
+        let bytes = tensor.range.len() as u64;
+        match tensor.role {
+            TensorRole::TokenEmbedding if has_output => 0,
+            TensorRole::PositionEmbedding => 0,
+            TensorRole::ExpertsGate | TensorRole::ExpertsUp | TensorRole::ExpertsDown => {
+                bytes * u64::from(description.experts_used) / u64::from(description.experts.max(1))
+            }
+            _ => bytes,
+        }
+    };
+    tensors.iter().map(bytes).sum()
 }
 
 /// A record at every quarter.
