@@ -117,6 +117,15 @@ fn a_session_outlives_its_scheduler() {
     let session = Fixture::new(20, 2, 2).start(job(prompt(1, 5), 10));
     assert_eq!(end_of(&session), EndReason::Closed);
     session.cancel();
+
+    // Also one that had been generated to its end, if that was not read.
+    let fixture = Fixture::new(20, 2, 2);
+    let (unread, done) = (fixture.start(job(prompt(1, 5), 3)), fixture.start(job(prompt(2, 5), 3)));
+    read(&done);
+    eventually("both have ended", || fixture.scheduler.activity() == Activity::default());
+    drop(fixture);
+    assert_eq!(end_of(&unread), EndReason::Closed);
+    assert_eq!(end_of(&done), EndReason::MaximumTokens);
 }
 
 #[test]
