@@ -203,6 +203,10 @@ typedef struct engine_load {
     uint32_t mode;      /* ENGINE_LOAD_*: MAP uses the tensors where they lie (the caller keeps them), COPY takes them over */
     engine_progress progress; /* may be NULL */
     void *progress_context;
+    /* What the tensors lie in, or null. Locking takes the whole of it: the kernel may evict the first of a tensor's pages
+     * when it is part of a larger one that also holds unlocked memory. */
+    const void *backing;
+    uint64_t backing_bytes;
 } engine_load;
 
 typedef struct engine_residency {

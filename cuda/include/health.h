@@ -8,6 +8,7 @@
 #include "engine.h"
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -39,8 +40,9 @@ private:
 /* One model's. The policy ENGINE_RESIDENCY_LOCKED holds its locks from construction to destruction. */
 class Health {
 public:
-    /* Throws vram_residency_failed when the weights cannot be locked. */
-    Health(Device &device, std::vector<WeightRange> weights, uint32_t policy);
+    /* `backing` is what the weights lie in, and is locked whole; where it is empty, each weight is locked.
+     * Throws vram_residency_failed when that cannot be. */
+    Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy);
     ~Health();
     Health(const Health &) = delete;
     Health &operator=(const Health &) = delete;

@@ -30,13 +30,14 @@ void LoadProgress::advance(uint64_t bytes) {
     }
 }
 
-Health::Health(Device &device, std::vector<WeightRange> weights, uint32_t policy)
+Health::Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy)
     : device_(device), weights_(std::move(weights)), policy_(policy) {
     if (policy_ != ENGINE_RESIDENCY_LOCKED) return;
 
     std::vector<Span> spans;
+    if (!backing.empty()) spans.push_back({backing.data(), backing.size()});
     for (const WeightRange &weight : weights_) {
-        if (weight.bytes != 0) spans.push_back({weight.data, weight.bytes});
+        if (weight.bytes != 0 && backing.empty()) spans.push_back({weight.data, weight.bytes});
     }
     const auto address = [](const void *data) { return reinterpret_cast<uintptr_t>(data); };
     std::sort(spans.begin(), spans.end(), [&](const Span &a, const Span &b) { return address(a.data) < address(b.data); });

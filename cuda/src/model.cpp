@@ -39,7 +39,8 @@ Model::Model(Device &device, const engine_load &load)
     const bool in_place = load.mode == ENGINE_LOAD_MAP && device.kind() == DeviceKind::Cpu;
     std::vector<engine_tensor> placed(tensors.begin(), tensors.end());
     if (!in_place) placed = take_over(tensors);
-    health_ = std::make_unique<Health>(device, ranges_of(placed), load.residency);
+    const std::span<const char> backing(static_cast<const char *>(load.backing), in_place ? load.backing_bytes : 0);
+    health_ = std::make_unique<Health>(device, ranges_of(placed), backing, load.residency);
     if (in_place) {
         health_->bring_in(progress);
         device.tracker().record_allocation(this, total_bytes(tensors),

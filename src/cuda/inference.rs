@@ -64,6 +64,11 @@ impl InferenceResult {
         Ok(self.pending.as_ref())
     }
 
+    /// Whether an event was peeked at and not taken.
+    pub(crate) fn is_holding(&self) -> bool {
+        self.pending.is_some()
+    }
+
     /// Takes what was peeked at.
     pub(crate) fn take(&mut self) -> Option<Event> {
         let event = self.pending.take();

@@ -114,6 +114,8 @@ pub struct engine_load {
     pub mode: u32,
     pub progress: Option<engine_progress>,
     pub progress_context: *mut c_void,
+    pub backing: *const c_void,
+    pub backing_bytes: u64,
 }
 
 #[repr(C)]

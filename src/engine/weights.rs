@@ -116,6 +116,8 @@ impl Weights {
             mode: mode as u32,
             progress: Some(report_progress),
             progress_context: (&raw mut watched).cast(),
+            backing: bytes.as_ptr().cast(),
+            backing_bytes: bytes.len() as u64,
         };
         let mut handle = null_mut();
         // SAFETY: every pointer in `load` lives through the call; each tensor's data lies within the backing, which is

@@ -12,6 +12,8 @@ use super::errors::{worker_status_t, WORKER_SUCCESS};
 use super::marshal::text_output;
 use super::types::worker_error_t;
 use crate::error::{Code, Error, Result};
+use crate::event;
+use crate::telemetry::metrics::METRICS;
 
 /// Runs the body of a function that takes an error struct.
 ///
@@ -21,7 +23,7 @@ pub(super) unsafe fn status(error: *mut worker_error_t, body: impl FnOnce() -> R
     // SAFETY: as this function's.
     let result = unsafe { clear(error) }.and_then(|()| contain(body));
     let Err(failure) = result else { return WORKER_SUCCESS };
-    keep(&failure);
+    note(&failure);
     // SAFETY: as this function's; a struct that `clear` refused is left alone there too.
     unsafe { tell(error, &failure) };
     failure.code.number()
@@ -36,9 +38,28 @@ pub(super) fn plain(body: impl FnOnce() -> Result<()>) -> worker_status_t {
 /// Runs a body that gives a value, and `otherwise` when it fails.
 pub(super) fn value<T>(otherwise: T, body: impl FnOnce() -> Result<T>) -> T {
     contain(body).unwrap_or_else(|failure| {
-        keep(&failure);
+        note(&failure);
         otherwise
     })
+}
+
+/// Keeps a failure for the thread, counts it, and logs it. Details name places and sizes, never prompts or outputs.
+#[cold]
+fn note(failure: &Error) {
+    keep(failure);
+    METRICS.failed(failure.code);
+    // Timeouts and small buffers are part of how hosts call, not faults.
+    if matches!(failure.code, Code::TimedOut | Code::BufferTooSmall) {
+        event!(Trace, "call_incomplete", "A call has to be made again", error_kind = failure.code.c_name());
+    } else {
+        event!(
+            Warn,
+            "ffi_call_failed",
+            "A call across the boundary failed",
+            error_kind = failure.code.c_name(),
+            detail = failure.detail.as_str()
+        );
+    }
 }
 
 /// Runs `body`; a panic becomes an error that keeps its message.

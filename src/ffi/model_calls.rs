@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::inference::{LoadOptions, Model, Pooling, ScoreKind};
 use crate::model::chat::ChatOptions;
 use crate::registry::registry;
+use crate::worker::lifecycle;
 
 /// Describes a device.
 pub(super) fn device_info(device: i32) -> Result<worker_device_info_t> {
@@ -71,6 +72,7 @@ pub(super) unsafe fn load(
         other => return Err(unknown_value("device_kind", other)),
     };
     let load = load_options(&options)?;
+    lifecycle::admit_new_work()?;
     let device = devices::open(ordinal, options.threads)?;
     let mut progress = |fraction: f32| match options.progress {
         // SAFETY: the caller's: it may be called with its user data, here, on the calling thread.

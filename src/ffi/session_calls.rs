@@ -5,6 +5,7 @@ use std::mem::offset_of;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, MutexGuard};
 
 use super::handles::{model, session, worker_model_t, worker_session_t};
@@ -16,24 +17,29 @@ use super::session_types::*;
 use super::types::worker_destroy_fn;
 use crate::cuda::InferenceResult;
 use crate::error::{Code, Error, Result};
-use crate::inference::{ConstraintSource, EndReason, Event, Prompt, SamplingOptions, Session, SessionRequest};
+use crate::inference::{
+    ConstraintSource, EndReason, Event, EventDescriptor, Prompt, SamplingOptions, Session, SessionRequest,
+};
 use crate::registry::{registry, Kind, Registered};
+use crate::worker::lifecycle;
 
 /// A session behind a handle.
 pub(super) struct SessionEntry {
     session: Arc<Session>,
     /// Its reader: one thread reads at a time, and waits in here, so cancelling and closing do not need it.
     reader: Mutex<InferenceResult>,
+    /// Made when a host first asks for it.
+    descriptor: OnceCell<EventDescriptor>,
 }
 
 impl SessionEntry {
     pub(super) fn new(session: Arc<Session>) -> Self {
-        Self { reader: Mutex::new(InferenceResult::new(Arc::clone(&session))), session }
+        Self { reader: Mutex::new(InferenceResult::new(Arc::clone(&session))), session, descriptor: OnceCell::new() }
     }
 
     /// Of a session that the Rust door started.
     pub(super) fn of(result: InferenceResult) -> Result<Self> {
-        Ok(Self { session: Arc::clone(result.session()?), reader: Mutex::new(result) })
+        Ok(Self { session: Arc::clone(result.session()?), reader: Mutex::new(result), descriptor: OnceCell::new() })
     }
 
     pub(super) fn session(&self) -> &Arc<Session> {
@@ -42,6 +48,12 @@ impl SessionEntry {
 
     pub(super) fn reader(&self) -> MutexGuard<'_, InferenceResult> {
         self.reader.lock()
+    }
+
+    /// The descriptor that follows the session.
+    pub(super) fn descriptor(&self) -> Result<i32> {
+        let descriptor = self.descriptor.get_or_try_init(|| EventDescriptor::new(&self.session))?;
+        Ok(descriptor.descriptor())
     }
 }
 
@@ -64,7 +76,9 @@ pub(super) unsafe fn start(
 ) -> Result<worker_session_t> {
     // SAFETY: as this function's.
     let request = unsafe { request(prompt, &options(source)?) }?;
-    let session = model(handle)?.model()?.start(request)?;
+    let model = model(handle)?;
+    lifecycle::admit_new_work()?;
+    let session = model.model()?.start(request)?;
     registry().insert_owned(SessionEntry::new(session), handle)
 }
 
@@ -149,18 +163,32 @@ pub(super) unsafe fn next(handle: worker_session_t, event: *mut worker_event_t, 
             (reader, Some(timeout.saturating_sub(started.elapsed())))
         }
     };
-    match reader.peek(remaining) {
+    if let Some(descriptor) = entry.descriptor.get() {
+        descriptor.lower();
+    }
+    let result = match reader.peek(remaining) {
         Ok(None) => Err(timed_out(timeout_ms)),
-        Ok(Some(found)) => {
-            target.fill(found, &entry.session)?;
-            reader.take();
-            Ok(())
-        }
+        Ok(Some(found)) => match target.fill(found, &entry.session) {
+            Ok(()) => {
+                reader.take();
+                Ok(())
+            }
+            Err(failure) => Err(failure),
+        },
         Err(failure) => {
             target.fill_error(&failure);
             Err(failure)
         }
+    };
+    if let Some(descriptor) = entry.descriptor.get() {
+        // What did not fit waits with the reader.
+        if reader.is_holding() {
+            descriptor.raise();
+        } else {
+            descriptor.raise_if_readable(&entry.session);
+        }
     }
+    result
 }
 
 #[cold]

@@ -290,6 +290,37 @@ pub unsafe extern "C" fn worker_session_seed(
     }
 }
 
+/// Gives a file descriptor that is readable while worker_session_next() has something to give at once, for programs with
+/// a poll or epoll loop. It is the same one each time, and is not worth asking for otherwise.
+///
+/// - session: the session.
+/// - out_descriptor: set to the descriptor. Watch it for reading; never read, write or close it.
+/// - error: why the call failed; may be NULL.
+///
+/// It may be readable a little longer than there are events: call worker_session_next() with a timeout of 0.
+///
+/// *Errors*: WORKER_ERROR_INPUT_OUTPUT (the process may open no more files), WORKER_ERROR_INVALID_PARAMETER, the handle
+/// errors of worker_session_close().
+/// *Ownership*: the descriptor is the session's, and is closed with it.
+/// *Thread*: any.
+/// *Blocks*: no.
+///
+/// # Safety
+/// `out_descriptor` is NULL or valid; `error` is NULL or valid for the size that its first member tells.
+#[no_mangle]
+pub unsafe extern "C" fn worker_session_event_descriptor(
+    session: worker_session_t,
+    out_descriptor: *mut i32,
+    error: *mut worker_error_t,
+) -> worker_status_t {
+    // SAFETY: as this function's.
+    unsafe {
+        guard::status(error, || {
+            output(out_descriptor, "out_descriptor")?.write_with(|| self::session(session)?.descriptor())
+        })
+    }
+}
+
 /// Ends a session, if it still runs, and frees what it holds. Whoever reads it gets the end, with WORKER_END_CLOSED.
 ///
 /// - session: the session.

@@ -44,6 +44,11 @@ impl EventDescriptor {
         while matches!((&self.watched).read(&mut bytes), Ok(count) if count > 0) {}
     }
 
+    /// Raises the signal.
+    pub fn raise(&self) {
+        raise(&self.signal);
+    }
+
     /// Raises the signal again when the session still has something to read; to be called after a read.
     pub fn raise_if_readable(&self, session: &Session) {
         if session.is_readable() {

@@ -11,13 +11,8 @@ mod prefix;
 mod sequence;
 mod worker;
 
-<<<<<<< HEAD
 use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::Arc;
-=======
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
->>>>>>> inference
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
