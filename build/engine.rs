@@ -8,8 +8,18 @@ pub fn compile() {
     println!("cargo:rerun-if-changed=cuda/src");
     println!("cargo:rerun-if-changed=cuda/include");
 
+    // The script also runs when only the headers' sources changed; the engine, which takes much longer, need not follow.
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let (stamp, state) = (out.join("engine.stamp"), state_of_sources());
+    if out.join("libworker_engine.a").exists() && std::fs::read_to_string(&stamp).is_ok_and(|old| old == state) {
+        println!("cargo:rustc-link-search=native={}", out.display());
+        println!("cargo:rustc-link-lib=static=worker_engine");
+        println!("cargo:rustc-link-lib=stdc++");
+        return;
+    }
+
     let mut sources = Vec::new();
-    collect_sources(Path::new("cuda/src"), &mut sources);
+    collect(Path::new("cuda/src"), &|path| has_extension(path, "cpp"), &mut sources);
     sources.sort();
 
     let mut objects = Vec::new();
@@ -29,6 +39,23 @@ pub fn compile() {
         build.object(object);
     }
     build.files(sources).compile("worker_engine");
+    std::fs::write(&stamp, state).unwrap_or_else(|error| panic!("{}: {error}", stamp.display()));
+}
+
+/// Everything that decides what the engine is compiled to: its files, this one, and the environment's choices.
+fn state_of_sources() -> String {
+    let mut files = vec![PathBuf::from("build/engine.rs")];
+    collect(Path::new("cuda/src"), &|_| true, &mut files);
+    collect(Path::new("cuda/include"), &|_| true, &mut files);
+    files.sort();
+    let mut hasher = std::collections::hash_map::DefaultHasher::new();
+    for path in files {
+        std::hash::Hash::hash(&(std::fs::read(&path).unwrap_or_default(), path), &mut hasher);
+    }
+    for variable in ["TARGET", "CXX", "CXXFLAGS", "OPT_LEVEL"] {
+        std::hash::Hash::hash(&std::env::var_os(variable), &mut hasher);
+    }
+    std::hash::Hasher::finish(&hasher).to_string()
 }
 
 /// Files that may use instructions which not every processor has; each is entered only after the processor was asked.
@@ -76,15 +103,19 @@ fn configured() -> cc::Build {
     build
 }
 
-fn collect_sources(folder: &Path, into: &mut Vec<PathBuf>) {
+fn collect(folder: &Path, wanted: &dyn Fn(&Path) -> bool, into: &mut Vec<PathBuf>) {
     let entries =
         std::fs::read_dir(folder).unwrap_or_else(|error| panic!("{} cannot be read: {error}", folder.display()));
     for entry in entries {
         let path = entry.unwrap_or_else(|error| panic!("{} cannot be read: {error}", folder.display())).path();
         if path.is_dir() {
-            collect_sources(&path, into);
-        } else if path.extension().is_some_and(|extension| extension == "cpp") {
+            collect(&path, wanted, into);
+        } else if wanted(&path) {
             into.push(path);
         }
     }
+}
+
+fn has_extension(path: &Path, wanted: &str) -> bool {
+    path.extension().is_some_and(|extension| extension == wanted)
 }

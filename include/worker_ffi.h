@@ -477,7 +477,8 @@ worker_status_t worker_event_init(worker_event_t *event, size_t size);
  *
  * *Errors*: WORKER_ERROR_TIMED_OUT (nothing is lost; call again), WORKER_ERROR_BUFFER_TOO_SMALL (text_needed and
  * top_count tell what is needed; nothing is lost), WORKER_ERROR_INVALID_PARAMETER, WORKER_ERROR_ABI_MISMATCH, the handle
- * errors of worker_session_close(). A failure of the model is no failure of this call: it comes as an error event.
+ * errors of worker_session_close(). Where running the model failed, its error, once; event->kind is then
+ * WORKER_EVENT_ERROR.
  * *Ownership*: the struct and its buffers stay the caller's.
  * *Thread*: any; calls on one session wait for each other.
  * *Blocks*: up to timeout_ms; less when the session is cancelled or closed, or its model unloaded: then the end comes.
@@ -499,8 +500,8 @@ worker_status_t worker_session_next(worker_session_t session,
  * *Errors*: WORKER_ERROR_INVALID_PARAMETER (no callback), the handle errors of worker_session_close(); where running the
  * model failed, that error, after its event and the end's.
  * *Ownership*: user_data stays the caller's until destroy is called with it.
- * *Thread*: any; the callback runs on the same one, under no lock, and may call any function of this library except
- * this one and worker_session_next() for the same session.
+ * *Thread*: any; the callback runs on the same one, under no lock, and may call any function of this library. Events that
+ * are read elsewhere meanwhile do not come here.
  * *Blocks*: until the session ends.
  */
 worker_status_t worker_session_run(worker_session_t session,
@@ -511,7 +512,7 @@ worker_status_t worker_session_run(worker_session_t session,
 
 /**
  * Cancels a session: it stops at its next step, unread tokens are dropped, and the next event is the end, with
- * WORKER_END_CANCELLED. A session that has ended already stays as it is. The handle stays valid.
+ * WORKER_END_CANCELLED. A session whose end was read stays as it is. The handle stays valid.
  *
  * - session: the session.
  *
@@ -577,14 +578,14 @@ worker_status_t worker_session_close(worker_session_t session);
 worker_status_t worker_score_options_init(worker_score_options_t *options, size_t size);
 
 /**
- * Computes what the model expects after each of given tokens: for perplexity, reranking and evaluation.
+ * Computes what the model makes of given tokens: for perplexity, reranking and evaluation.
  *
  * - model: the model.
  * - tokens: the tokens, taken as they are.
  * - token_count: how many; from 1 to the context length.
  * - options: what to compute; NULL for the defaults.
- * - scores: where the numbers go: for each of the chosen tokens, in order, one number for every token of the vocabulary.
- *   May be NULL with capacity 0.
+ * - scores: where the numbers go, for the chosen tokens in order: a row of the vocabulary's size for each with
+ *   WORKER_SCORE_LOGITS, one number with WORKER_SCORE_LOGPROBS. May be NULL with capacity 0.
  * - capacity: how many numbers fit.
  * - needed: set to how many there are; may be NULL.
  * - error: why the call failed; may be NULL.

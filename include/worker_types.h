@@ -314,8 +314,8 @@ typedef struct worker_model_options_t {
    */
   uint32_t device_ordinal;
   /**
-   * Tokens of context that one session may use, prompt included; 0: what the model was trained for, within what
-   * memory allows. More than the model was trained for is refused.
+   * Tokens that one session may have, prompt and answer together; never more than the model was trained for. 0: that,
+   * but at most 4096.
    */
   uint32_t context_length;
   /**
@@ -335,15 +335,15 @@ typedef struct worker_model_options_t {
    */
   uint32_t threads;
   /**
-   * Sessions that run at the same time; further ones wait for a place. 0: the library's choice.
+   * Sessions that run at the same time; further ones wait for a place. 0: 32.
    */
   uint32_t maximum_sessions;
   /**
-   * 0.
+   * Sessions that wait for a place; further ones are refused with WORKER_ERROR_BUSY. 0: 256.
    */
-  uint32_t reserved;
+  uint32_t maximum_waiting;
   /**
-   * Bytes of KV cache at most; 0: as context_length and maximum_sessions need.
+   * Bytes of KV cache, which all sessions share; 0: enough for 4 of full length. On the CPU they are taken as needed.
    */
   uint64_t kv_budget_bytes;
   /**
@@ -355,7 +355,7 @@ typedef struct worker_model_options_t {
    */
   void *progress_user_data;
   /**
-   * Called once before the load returns, whether it succeeded or not; may be NULL.
+   * Called once before the load returns, whether it succeeded or not, unless struct_size itself is wrong; may be NULL.
    */
   worker_destroy_fn progress_destroy;
 } worker_model_options_t;
@@ -664,7 +664,7 @@ typedef struct worker_usage_t {
 typedef int32_t (*worker_event_fn)(void *user_data, const struct worker_event_t *event);
 
 /**
- * What to compute about given tokens. Everything zero means: logits, after every token.
+ * What to compute about given tokens. Everything zero means: logits, for every token.
  */
 typedef struct worker_score_options_t {
   /**
@@ -684,7 +684,7 @@ typedef struct worker_score_options_t {
    */
   uint32_t reserved;
   /**
-   * Only after so many last tokens; 0: after all.
+   * Only for so many last tokens; 0: for all that have scores.
    */
   uint64_t last;
 } worker_score_options_t;
@@ -818,7 +818,8 @@ typedef struct worker_embed_options_t {
 #define WORKER_EVENT_END 2
 
 /**
- * Running the model failed: error_code says how. The end event comes next, with WORKER_END_ERROR.
+ * Running the model failed: error_code says how, and so does the call that gave this event. The end event comes next,
+ * with WORKER_END_ERROR.
  */
 #define WORKER_EVENT_ERROR 3
 
@@ -873,12 +874,12 @@ typedef struct worker_embed_options_t {
 #define WORKER_END_CONSTRAINT_COMPLETE 9
 
 /**
- * Logits as the model gives them.
+ * For each token, what the model expects next: one logit for every token of the vocabulary.
  */
 #define WORKER_SCORE_LOGITS 0
 
 /**
- * Natural logarithms of the probabilities.
+ * For each token but the first, one number: the natural logarithm of its probability after those before it.
  */
 #define WORKER_SCORE_LOGPROBS 1
 
@@ -896,6 +897,11 @@ typedef struct worker_embed_options_t {
  * No pooling: one vector for each token.
  */
 #define WORKER_POOLING_NONE 2
+
+/**
+ * The first token's state.
+ */
+#define WORKER_POOLING_FIRST 3
 
 /* Initial values: everything zero, with the struct's size. Such as: worker_event_t event = WORKER_EVENT_INIT; */
 #define WORKER_ERROR_INIT { sizeof(worker_error_t), 0, {0} }

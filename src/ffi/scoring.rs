@@ -66,7 +66,7 @@ pub unsafe extern "C" fn worker_model_score(
     unsafe {
         guard::status(error, || {
             let output = array_output(scores, capacity, needed, "scores")?;
-            unsafe { calls::score(model, array(tokens, token_count, "tokens")?, options, output) }
+            calls::score(model, array(tokens, token_count, "tokens")?, options, output)
         })
     }
 }
@@ -126,7 +126,7 @@ pub unsafe extern "C" fn worker_model_embed(
     unsafe {
         guard::status(error, || {
             let output = array_output(embedding, capacity, needed, "embedding")?;
-            unsafe { calls::embed(model, array(tokens, token_count, "tokens")?, options, output) }
+            calls::embed(model, array(tokens, token_count, "tokens")?, options, output)
         })
     }
 }

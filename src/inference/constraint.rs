@@ -103,6 +103,9 @@ impl Constraint {
 
     /// Goes on with `token`. One that may not come next is an error and changes nothing.
     pub fn accept(&mut self, token: u32) -> Result<()> {
+        if token >= self.vocabulary_size {
+            return Err(forbidden(token, &format!("the vocabulary has {} tokens", self.vocabulary_size)));
+        }
         let is_end = self.ends.contains(&token);
         if self.ended || (self.matcher.is_stopped() && !is_end) {
             return Err(forbidden(token, "the text is complete"));

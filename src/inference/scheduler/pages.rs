@@ -4,12 +4,17 @@
 //! memory midway. Pages are handed out as they are needed; the rest is promised. Pages of old prompts that nobody uses
 //! count as there: they are evicted when the free ones run out.
 
+use std::ops::Range;
+
 use super::prefix::{PageTokens, PrefixCache, PrefixId, ROOT};
 use super::PAGE;
 
 /// The pages of one KV cache.
 pub struct KvPages {
+    /// Pages that were used and given back.
     free: Vec<u32>,
+    /// Pages that were never used: a cache that is never full never touches its upper memory.
+    fresh: Range<u32>,
     cache: PrefixCache,
     /// Pages promised to sessions and not handed out yet; never more than are free or idle.
     promised: usize,
@@ -38,8 +43,7 @@ impl Lease {
 impl KvPages {
     /// `count` free pages.
     pub fn new(count: u32) -> Self {
-        // The lowest numbers go first, so that a cache that is never full never touches its upper memory.
-        Self { free: (0..count).rev().collect(), cache: PrefixCache::new(), promised: 0 }
+        Self { free: Vec::new(), fresh: 0..count, cache: PrefixCache::new(), promised: 0 }
     }
 
     /// How many pages a session of `tokens` positions needs.
@@ -49,7 +53,7 @@ impl KvPages {
 
     /// Pages that are promised to nobody.
     pub fn available(&self) -> usize {
-        self.free.len() + self.cache.idle_pages() - self.promised
+        self.free.len() + self.fresh.len() + self.cache.idle_pages() - self.promised
     }
 
     /// Lets a session of at most `tokens` positions in that begins with `prompt`, if there is room. The lease begins with
@@ -71,7 +75,7 @@ impl KvPages {
     pub fn grow(&mut self, lease: &mut Lease) -> Option<()> {
         lease.promised = lease.promised.checked_sub(1)?;
         self.promised -= 1;
-        let page = self.free.pop().or_else(|| self.cache.evict())?;
+        let page = self.free.pop().or_else(|| self.fresh.next()).or_else(|| self.cache.evict())?;
         lease.table.push(page);
         Some(())
     }

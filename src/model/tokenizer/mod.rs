@@ -200,3 +200,6 @@ fn strips_after(metadata: &Metadata, vocabulary: &Vocabulary) -> Result<Vec<u32>
 }
 
 const MODEL: &str = "tokenizer.ggml.model";
+
+#[cfg(test)]
+mod tests;

@@ -27,17 +27,17 @@ fn cancelled_while_waiting_for_room() {
 
 #[test]
 fn a_long_prompt_is_cancelled_within_a_step() {
-    let fixture = Fixture::new(200, 1, 4).slow(20_000);
+    let fixture = Fixture::new(200, 1, 4).slow(50_000);
     let session = fixture.start(job(prompt(1, 4000), 10));
     eventually("the step runs", || fixture.controls.steps.load(Ordering::Relaxed) == 1);
     let begun = Instant::now();
     session.cancel();
     assert_eq!(end_of(&session), EndReason::Cancelled);
-    // The next session's first token needs the engine: the cancelled step would have taken 1.3 seconds.
+    // The next session's first token needs the engine: the cancelled step would have taken 3.2 seconds.
     fixture.controls.microseconds_per_row.store(0, Ordering::Relaxed);
     let (story, _) = read(&fixture.start(job(prompt(2, 5), 1)));
     assert_eq!(story.tokens.len(), 1);
-    assert!(begun.elapsed() < Duration::from_millis(400), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -51,6 +51,12 @@ fn cancelling_drops_what_is_unread_and_works_once() {
     session.close();
     assert_eq!(end_of(&session), EndReason::Cancelled);
     assert_eq!(end_of(&session), EndReason::Cancelled);
+
+    // Generated to its end, but not read: the host's word comes first.
+    let unread = fixture.start(job(prompt(1, 5), 3));
+    eventually("it has ended", || fixture.scheduler.activity() == Activity::default());
+    unread.cancel();
+    assert_eq!(end_of(&unread), EndReason::Cancelled);
 
     let done = fixture.start(job(prompt(1, 5), 3));
     let (story, usage) = read(&done);
@@ -74,7 +80,7 @@ fn a_step_goes_on_for_those_who_were_not_cancelled() {
 
 #[test]
 fn closing_the_scheduler_wakes_everyone() {
-    let fixture = Fixture::new(200, 2, 8).slow(2_000);
+    let fixture = Fixture::new(200, 2, 8).slow(50_000);
     let sessions: Vec<Session> = (0..5).map(|seed| fixture.start(job(prompt(seed, 500), 200))).collect();
     std::thread::scope(|scope| {
         let readers: Vec<_> = sessions.iter().map(|session| scope.spawn(|| read(session).0.reason)).collect();
@@ -87,7 +93,7 @@ fn closing_the_scheduler_wakes_everyone() {
         for reader in readers {
             assert_eq!(reader.join().unwrap(), EndReason::Closed);
         }
-        assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_millis(1500), "{:?}", begun.elapsed());
     });
     let error = fixture.scheduler.submit(job(vec![1], 1), 0).err().unwrap();
     assert_eq!((error.code, error.detail.as_str()), (Code::StaleHandle, "the model is closed"));
@@ -111,11 +117,20 @@ fn a_session_outlives_its_scheduler() {
     let session = Fixture::new(20, 2, 2).start(job(prompt(1, 5), 10));
     assert_eq!(end_of(&session), EndReason::Closed);
     session.cancel();
+
+    // Also one that had been generated to its end, if that was not read.
+    let fixture = Fixture::new(20, 2, 2);
+    let (unread, done) = (fixture.start(job(prompt(1, 5), 3)), fixture.start(job(prompt(2, 5), 3)));
+    read(&done);
+    eventually("both have ended", || fixture.scheduler.activity() == Activity::default());
+    drop(fixture);
+    assert_eq!(end_of(&unread), EndReason::Closed);
+    assert_eq!(end_of(&done), EndReason::MaximumTokens);
 }
 
 #[test]
 fn reading_may_time_out_and_loses_nothing() {
-    let fixture = Fixture::new(20, 2, 2).slow(2_000);
+    let fixture = Fixture::new(20, 2, 2).slow(20_000);
     let session = fixture.start(job(prompt(1, 20), 3));
     assert!(!session.is_readable());
     assert_eq!(session.next(Some(Duration::ZERO)).unwrap(), Next::TimedOut);
@@ -132,8 +147,8 @@ fn deadlines_end_sessions_that_run_and_that_wait() {
         job.deadline = Some(Instant::now() + Duration::from_millis(milliseconds));
         fixture.start(job)
     };
-    let running = with_deadline(60);
-    let waiting = with_deadline(20);
+    let running = with_deadline(500);
+    let waiting = with_deadline(100);
     let (story, usage) = read(&waiting);
     assert_eq!((story.reason, usage.generated_tokens), (EndReason::Deadline, 0));
     let (story, usage) = read(&running);
@@ -174,7 +189,7 @@ fn a_fault_inside_is_contained() {
 
 #[test]
 fn a_waker_hears_of_everything_there_is_to_read() {
-    let fixture = Fixture::new(40, 2, 4).slow(1_000);
+    let fixture = Fixture::new(40, 2, 4).slow(20_000);
     let session = fixture.start(job(prompt(1, 10), 5));
     let calls = Arc::new(AtomicU32::new(0));
     let counter = Arc::clone(&calls);

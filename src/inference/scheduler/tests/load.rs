@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use super::super::*;
 use super::fake::*;
-use crate::inference::session::MAXIMUM_UNREAD_EVENTS;
+use crate::inference::session::{Event, Next, MAXIMUM_UNREAD_EVENTS};
 
 #[test]
 fn more_sessions_than_allowed_are_turned_away_until_one_has_ended() {
-    let fixture = Fixture::new(40, 1, 1).slow(500);
+    let fixture = Fixture::new(40, 1, 1).slow(10_000);
     let first = fixture.start(job(prompt(1, 4), 200));
     let _second = fixture.start(job(prompt(2, 4), 200));
     let error = fixture.scheduler.submit(job(prompt(3, 4), 1), 0).err().unwrap();
@@ -71,12 +71,18 @@ fn decoding_goes_on_while_a_long_prompt_is_read() {
     let fixture = Fixture::new(200, 4, 4).slow(300);
     // Teaches the scheduler what a row costs here.
     read(&fixture.start(job(prompt(9, 64), 1)));
-    let talker = fixture.start(job(prompt(1, 5), 2000));
+    let talker = fixture.start(job(prompt(1, 5), 3000));
     talker.next(None).unwrap();
-    let long = fixture.start(job(prompt(2, 3000), 1));
-    let before = talker.usage().generated_tokens;
-    read(&long);
-    let meanwhile = talker.usage().generated_tokens - before;
+    let meanwhile = std::thread::scope(|scope| {
+        // Read all the while, so that it never waits for its reader.
+        scope.spawn(|| while !matches!(talker.next(None).unwrap(), Next::Event(Event::End { .. })) {});
+        let long = fixture.start(job(prompt(2, 3000), 1));
+        let before = talker.usage().generated_tokens;
+        read(&long);
+        let meanwhile = talker.usage().generated_tokens - before;
+        talker.cancel();
+        meanwhile
+    });
     // 3000 rows take 0.9 seconds; in steps of at most 128 rows that is at least 24 of them.
     assert!(meanwhile >= 10, "{meanwhile} tokens");
     assert!(fixture.controls.most_rows.load(Ordering::Relaxed) <= 129);
