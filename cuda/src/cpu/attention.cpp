@@ -5,9 +5,16 @@
 
 namespace worker::cpu {
 
+namespace {
+
+/* Queries that share an expanded page: more make the expansion cheaper, and the scratch larger. */
+constexpr uint32_t block_queries = 16;
+
+} // namespace
+
 Attention::Attention(const KernelTable &kernels, Parallel &parallel, const engine_model_description &description)
     : kernels_(kernels), parallel_(parallel), description_(description),
-      scale_(description.attention_scale != 0.0f ? description.attention_scale : 1.0f / std::sqrt(static_cast<float>(description.head_size))) {}
+      most_rows_(std::max(1u, block_queries / (description.heads / description.kv_heads))), scale_(description.attention_scale != 0.0f ? description.attention_scale : 1.0f / std::sqrt(static_cast<float>(description.head_size))) {}
 
 void Attention::begin(std::span<const engine_row> rows, const uint32_t *const *page_tables, KvCache &cache) {
     rows_ = rows;
@@ -15,16 +22,21 @@ void Attention::begin(std::span<const engine_row> rows, const uint32_t *const *p
     cache_ = &cache;
     positions_.clear();
     blocks_.clear();
-    const uint32_t group = description_.heads / description_.kv_heads;
-    const uint32_t most = std::clamp(attention_queries / group, 1u, 16u);
     for (uint32_t i = 0; i < rows.size(); i++) {
         positions_.push_back(rows[i].position);
-        const bool joins = i > 0 && blocks_.back().count < most && rows[i].sequence == rows[i - 1].sequence && rows[i].role == rows[i - 1].role;
+        const bool joins = i > 0 && blocks_.back().count < most_rows_ && rows[i].sequence == rows[i - 1].sequence && rows[i].role == rows[i - 1].role;
         if (joins)
             blocks_.back().count++;
         else
             blocks_.push_back({i, 1});
     }
+}
+
+size_t Attention::scratch_floats() const {
+    uint64_t positions = 1024;
+    for (const uint32_t position : positions_)
+        while (positions <= position) positions *= 2;
+    return kernels_.attention_scratch(description_.head_size, description_.value_size, most_rows_ * (description_.heads / description_.kv_heads), positions);
 }
 
 void Attention::store(uint32_t layer, size_t row, const float *keys, const float *values) {

@@ -19,11 +19,10 @@ class Attention {
 public:
     Attention(const KernelTable &kernels, Parallel &parallel, const engine_model_description &description);
 
-    /* Per thread. */
-    size_t scratch_floats() const { return kernels_.attention_scratch(description_.head_size, description_.value_size); }
-
     /* Takes the rows of a batch, which must stay until the last attend() on them. */
     void begin(std::span<const engine_row> rows, const uint32_t *const *page_tables, KvCache &cache);
+    /* What a thread needs for the rows taken; grows in large steps with their positions. */
+    size_t scratch_floats() const;
 
     /* Row i's keys and values into the cache. */
     void store(uint32_t layer, size_t row, const float *keys, const float *values);
@@ -41,6 +40,7 @@ private:
     const KernelTable &kernels_;
     Parallel &parallel_;
     const engine_model_description &description_;
+    uint32_t most_rows_; /* of a block */
     float scale_;
     std::span<const engine_row> rows_;
     const uint32_t *const *page_tables_ = nullptr;

@@ -50,9 +50,9 @@ WorkspaceNeeds CpuForward::needs() const {
 
 float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs) {
     const std::span<const engine_row> rows(batch.rows + first, count);
+    attention_.begin(rows, batch.page_tables, cache);
     workspace_.reserve(count, needs());
     products_.use(workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
-    attention_.begin(rows, batch.page_tables, cache);
     order_rows(rows, order_);
     embed(rows);
     for (uint32_t layer = 0; layer < d_.layers; layer++) run_layer(layer, rows);
@@ -119,7 +119,7 @@ void CpuForward::turn_and_store(uint32_t number, const Layer &layer, size_t row)
     const auto turn = [&](float *heads, uint32_t count, Vector norm) {
         for (uint32_t head = 0; head < count; head++, heads += d_.head_size) {
             if (norm != nullptr) kernels_.rms_norm(heads, norm, d_.head_size, d_.norm_epsilon, heads);
-            rotary.turn(heads, angles);
+            if (rotary.pairs() != 0) kernels_.turn(d_.rotary, heads, rotary.pairs(), angles);
         }
     };
     float *keys = workspace_.key + row * d_.kv_heads * d_.head_size;

@@ -8,7 +8,6 @@
 #include "../formats/dequantise.h"
 #include "cuda_error.h"
 #include "forward.h"
-#include "kernels.h"
 
 namespace worker::cpu {
 
@@ -39,8 +38,6 @@ void check_description(const engine_model_description &d) {
     require_size(d.feed_forward, "the feed-forward length");
     require(d.heads % d.kv_heads == 0,
             std::to_string(d.heads) + " heads cannot share " + std::to_string(d.kv_heads) + " KV heads evenly");
-    require(d.heads / d.kv_heads <= attention_queries, std::to_string(d.heads / d.kv_heads) + " heads share a KV head; at most " +
-                                                          std::to_string(attention_queries) + " may");
     require(uint64_t{d.heads} * d.head_size <= (1u << 24) && uint64_t{d.heads} * d.value_size <= (1u << 24), "the heads are too wide");
     require(d.norm <= ENGINE_NORM_LAYER, "there is no norm " + std::to_string(d.norm));
     require(d.activation <= ENGINE_ACTIVATION_SWIGLU_CLAMPED, "there is no activation " + std::to_string(d.activation));

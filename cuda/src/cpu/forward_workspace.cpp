@@ -1,5 +1,7 @@
 #include "forward_workspace.h"
 
+#include <algorithm>
+
 namespace worker::cpu {
 
 namespace {
@@ -27,10 +29,12 @@ private:
 } // namespace
 
 void Workspace::reserve(uint64_t rows, const WorkspaceNeeds &needs) {
-    if (rows <= rows_) return;
-    rows_ = 0;
+    if (rows <= rows_ && needs.thread_floats <= thread_stride) return;
+    rows = std::max(rows, rows_);
+    rows_ = thread_stride = 0;
     memory_.release(); /* before the larger one, to keep the peak low */
     const size_t bytes = lay_out(rows, needs, nullptr);
+    thread_stride = 0; /* until there is memory */
     memory_ = DeviceMemory(device_, bytes, {VramPurpose::IntermediateBuffers, "forward pass workspace", owner_});
     lay_out(rows, needs, memory_.get_as<std::byte>());
     rows_ = rows;

@@ -24,7 +24,7 @@ class Workspace {
 public:
     Workspace(Device &device, VramOwner owner, const engine_model_description &description) : device_(device), owner_(owner), description_(description) {}
 
-    /* Makes room for so many rows. Throws out of memory, and then holds nothing. */
+    /* Makes room for so many rows, or more if there was room for more. Throws out of memory, and then holds nothing. */
     void reserve(uint64_t rows, const WorkspaceNeeds &needs);
     size_t bytes() const noexcept { return memory_.size(); }
 

@@ -49,7 +49,7 @@ struct AttentionTask {
     size_t row_stride;
     size_t output_stride;
     const uint32_t *positions; /* [rows], rising */
-    uint32_t rows;             /* rows * group at most attention_queries */
+    uint32_t rows;
     uint32_t group;            /* query heads of the KV head */
     uint32_t head_size;
     uint32_t value_size;
@@ -66,8 +66,6 @@ struct AttentionTask {
     const uint32_t *pages; /* of the sequence */
     float *scratch;        /* attention_scratch floats, 64-byte aligned */
 };
-
-constexpr uint32_t attention_queries = 64;
 
 enum class Activation : uint32_t { Silu, Gelu, SwigluClamped };
 
@@ -94,7 +92,9 @@ struct KernelTable {
     size_t (*product_scratch)(uint64_t columns);
     void (*product)(const ProductTask &task);
 
-    size_t (*attention_scratch)(uint32_t head_size, uint32_t value_size);
+    /* For tasks of at most so many queries (rows * group) that see at most so many positions, from the first row's first to
+     * the last row's last. */
+    size_t (*attention_scratch)(uint32_t head_size, uint32_t value_size, uint32_t queries, uint64_t positions);
     void (*attend)(const AttentionTask &task);
     /* One head's key or value into a row of the cache. */
     void (*store_kv)(uint32_t kind, const float *row, uint32_t count, std::byte *output);
@@ -102,6 +102,8 @@ struct KernelTable {
     void (*rms_norm)(const float *input, const float *weight, uint64_t count, float epsilon, float *output);
     void (*layer_norm)(const float *input, const float *weight, const float *bias /* may be null */, uint64_t count, float epsilon,
                        float *output);
+    /* Turns a head in place by what Rotary::angles() wrote; kind: ENGINE_ROTARY_*. */
+    void (*turn)(uint32_t kind, float *head, uint32_t pairs, const float *angles);
     void (*activate)(const ActivationTask &task);
 };
 

@@ -19,7 +19,7 @@ float pair_turning(float turns, const engine_model_description &d, float base) n
 } // namespace
 
 Rotary::Rotary(const engine_model_description &d, bool windowed, const float *factors)
-    : kind_(d.rotary), pairs_(d.rotary == ENGINE_ROTARY_NONE ? 0 : d.rotary_size / 2), factors_(factors) {
+    : pairs_(d.rotary == ENGINE_ROTARY_NONE ? 0 : d.rotary_size / 2), factors_(factors) {
     if (pairs_ == 0) return;
     const float base = windowed ? or_else(d.rotary_base_windowed, d.rotary_base) : d.rotary_base;
     const float scale = or_else(d.rotary_scale, 1.0f);
@@ -50,17 +50,6 @@ float Rotary::mixed_angle(float angle, uint32_t pair) const noexcept {
     const float ramp = (static_cast<float>(pair) - ramp_low_) / std::max(0.001f, ramp_high_ - ramp_low_);
     const float mix = (1.0f - std::min(1.0f, std::max(0.0f, ramp))) * extrapolation_;
     return stretched * (1.0f - mix) + angle * mix;
-}
-
-void Rotary::turn(float *head, const float *angles) const noexcept {
-    const float *cosines = angles, *sines = angles + pairs_;
-    const bool adjacent = kind_ == ENGINE_ROTARY_ADJACENT;
-    for (uint32_t pair = 0; pair < pairs_; pair++) {
-        float &first = head[adjacent ? 2 * pair : pair], &second = head[adjacent ? 2 * pair + 1 : pair + pairs_];
-        const float x = first, y = second;
-        first = x * cosines[pair] - y * sines[pair];
-        second = x * sines[pair] + y * cosines[pair];
-    }
 }
 
 } // namespace worker::cpu

@@ -1,5 +1,5 @@
 /*
- * Rotary position embedding: sines and cosines of a row's position, and turning a head by them.
+ * Rotary position embedding: cosines and sines of a row's position. The kernels turn heads by them.
  */
 #ifndef WORKER_ROTARY_H
 #define WORKER_ROTARY_H
@@ -20,13 +20,10 @@ public:
     uint32_t pairs() const noexcept { return pairs_; }
     /* Writes pairs() cosines, then pairs() sines. */
     void angles(uint32_t position, float *output) const noexcept;
-    /* Turns one head in place by what angles() wrote. */
-    void turn(float *head, const float *angles) const noexcept;
 
 private:
     float mixed_angle(float angle, uint32_t pair) const noexcept;
 
-    uint32_t kind_ = ENGINE_ROTARY_NONE;
     uint32_t pairs_ = 0;
     float step_ = 1.0f;  /* from one pair's frequency to the next's */
     float scale_ = 1.0f;

@@ -55,7 +55,7 @@ struct Fixture {
         queries = random_numbers(random, positions.size() * setting.group * setting.head_size);
         for (float &query : queries) query *= 3.0f;
         sinks = random_numbers(random, setting.group);
-        scratch_memory.resize(table.attention_scratch(setting.head_size, setting.value_size) + 16);
+        scratch_memory.resize(table.attention_scratch(setting.head_size, setting.value_size, static_cast<uint32_t>(positions.size()) * setting.group, context) + 16);
     }
 
     std::vector<float> attend(size_t first, size_t count) {

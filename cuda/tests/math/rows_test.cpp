@@ -47,7 +47,8 @@ double exact_activation(Activation activation, double gate, double up) {
     case Activation::Gelu: break;
     }
     const auto half = [](double x) { return worker::half_to_float(worker::float_to_half(static_cast<float>(x))); };
-    const double x = half(gate);
+    const double x = std::fabs(gate) >= 10.0 ? gate : half(gate);
+    if (x >= 10.0) return x * up;
     return half(0.5 * x * (1 + std::tanh(0.7978845608028654 * x * (1 + 0.044715 * x * x)))) * up;
 }
 
@@ -107,9 +108,10 @@ TEST(rotation_turns_the_right_pairs_by_the_right_angles) {
         const worker::cpu::Rotary rotary(rotary_description(kind), false, factors.data());
         std::vector<float> angles(2 * rotary.pairs()), head(12), turned;
         for (size_t i = 0; i < head.size(); i++) head[i] = static_cast<float>(i + 1);
-        turned = head;
         rotary.angles(37, angles.data());
-        rotary.turn(turned.data(), angles.data());
+        for (const KernelTable *table : worker::cpu::supported_cpu_kernels()) {
+        turned = head;
+        table->turn(kind, turned.data(), rotary.pairs(), angles.data());
         for (uint32_t pair = 0; pair < 4; pair++) {
             const double angle = 37.0 * std::pow(10000.0, -2.0 * pair / 8) / factors[pair];
             const size_t a = kind == ENGINE_ROTARY_ADJACENT ? 2 * pair : pair, b = kind == ENGINE_ROTARY_ADJACENT ? 2 * pair + 1 : pair + 4;
@@ -117,6 +119,7 @@ TEST(rotation_turns_the_right_pairs_by_the_right_angles) {
             CHECK(std::fabs(turned[b] - (head[a] * std::sin(angle) + head[b] * std::cos(angle))) < 1e-4);
         }
         for (size_t i = 8; i < 12; i++) CHECK_EQUAL(turned[i], head[i]);
+        }
     }
     engine_model_description none = rotary_description(ENGINE_ROTARY_NONE);
     CHECK_EQUAL(worker::cpu::Rotary(none, false, nullptr).pairs(), 0u);

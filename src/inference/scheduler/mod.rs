@@ -12,7 +12,7 @@ mod sequence;
 mod worker;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -105,7 +105,8 @@ impl Scheduler {
             let mut inbox = self.shared.inbox.lock();
             inbox.closing = true;
             self.shared.cancel.store(1, Ordering::Release);
-            inbox.live.clone()
+            let unread = inbox.unread.drain(..).filter_map(|session| session.upgrade()).collect::<Vec<_>>();
+            inbox.live.iter().cloned().chain(unread).collect::<Vec<_>>()
         };
         for session in sessions {
             session.terminate(EndReason::Closed);
@@ -143,6 +144,9 @@ struct Inbox {
     arrivals: Vec<Job>,
     /// Every session that was taken and has not left the scheduler.
     live: Vec<Arc<SessionState>>,
+    /// Sessions that have left, but whose hosts have not read the end: closing ends these as well, so that what a host
+    /// sees does not depend on how far a session had run ahead.
+    unread: Vec<Weak<SessionState>>,
     /// The sessions of the step that is running.
     in_step: Vec<Arc<SessionState>>,
     /// Something happened that the thread may be waiting for.
@@ -171,6 +175,17 @@ impl Inbox {
 }
 
 impl Shared {
+    /// A session leaves the scheduler.
+    fn forget(&self, state: &Arc<SessionState>) {
+        let mut inbox = self.inbox.lock();
+        inbox.live.retain(|session| !Arc::ptr_eq(session, state));
+        inbox.unread.retain(|session| session.upgrade().is_some_and(|session| !session.is_over_for_its_host()));
+        if inbox.closing {
+            return;
+        }
+        inbox.unread.push(Arc::downgrade(state));
+    }
+
     /// A session was ended from outside, or is being read again.
     fn session_changed(&self) {
         {
