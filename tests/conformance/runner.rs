@@ -210,8 +210,7 @@ fn score(model: u64, tokens: &[u32]) -> Answer {
         // SAFETY: tokens and buffer are as long as is said, and live through the call.
         unsafe { worker_model_score(model, tokens.as_ptr(), tokens.len(), &options, out, capacity, needed, error) }
     })?;
-    let vocabulary = scores.len() / tokens.len();
-    let sum: f64 = (1..tokens.len()).map(|at| f64::from(scores[(at - 1) * vocabulary + tokens[at] as usize])).sum();
+    let sum: f64 = scores.iter().map(|logprob| f64::from(*logprob)).sum();
     Ok(vec![format!("{sum:.4}")])
 }
 
