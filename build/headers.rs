@@ -44,15 +44,16 @@ pub fn generate() {
             write_if_different(&root.join("include").join(name), &text);
         }
     }
-    link_options(&root);
+    link_options();
 }
 
-fn link_options(root: &Path) {
+fn link_options() {
     println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libworker.so.0");
     // Thread-local destructors of the standard library run after dlclose() would have unmapped them.
     println!("cargo:rustc-cdylib-link-arg=-Wl,-z,nodelete");
-    let hidden = root.join("abi/hidden.map");
-    println!("cargo:rerun-if-changed={}", hidden.display());
+    // Some dependencies have C functions of their own (llguidance's llg_*), which are none of ours. They come from archives,
+    // our functions from objects.
+    println!("cargo:rustc-cdylib-link-arg=-Wl,--exclude-libs,ALL");
 }
 
 fn header(root: &Path, constants: &Path, configuration: &str, sources: &[&str]) -> String {

@@ -1,8 +1,9 @@
 //! Builds and runs the C++ engine's own tests.
 //!
 //! `cuda/tests/infrastructure/` is built from source with a forward pass that only pretends, so that the sanitizers need
-//! no kernels; the other tests of `cuda/tests/`, those of the kernels' arithmetic among them, link with the engine as the library has it. Objects are kept under
-//! `target/`, named by what went into them, so that a second run compiles only what changed.
+//! no kernels; the other tests of `cuda/tests/`, those of the kernels' arithmetic among them, link with the engine as
+//! the library has it. Objects are kept under `target/`, named by what went into them, so that a second run compiles
+//! only what changed.
 
 use std::collections::hash_map::DefaultHasher;
 use std::ffi::OsStr;

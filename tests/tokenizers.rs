@@ -98,6 +98,27 @@ fn ids_beyond_the_vocabulary_are_an_error_and_print_nothing() {
 }
 
 #[test]
+fn every_model_file_has_a_tokenizer_that_gives_texts_back() {
+    let mut files = 0;
+    for folder in ["", "micro"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/models").join(folder);
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.extension().is_none_or(|extension| extension != "gguf") {
+                continue;
+            }
+            let file = GgufFile::open(&path, LoadMode::Map).unwrap();
+            let tokenizer = Tokenizer::from_metadata(&file.metadata).unwrap();
+            let text = "Once upon a time, there were 3 naïve 🦙.";
+            let ids = tokenizer.encode(text, true, true);
+            assert_eq!(tokenizer.decode(&ids, false).unwrap(), text.as_bytes(), "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files > 30);
+}
+
+#[test]
 fn a_megabyte_without_a_space_is_encoded_in_bounded_time() {
     let word = "abcdefghij".repeat(100_000);
     let symbols = "\u{1f600}".repeat(30_000);

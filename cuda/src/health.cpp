@@ -12,8 +12,9 @@ namespace {
 
 /* Small enough that cancelling is quick, large enough that calls do not count. */
 constexpr uint64_t chunk = uint64_t{16} << 20;
-/* Weights closer together than this are locked as one range: a page shared by two must not be unlocked with the first. */
-constexpr uintptr_t near = 65536;
+/* Weights closer together than this share a page or lie on adjoining ones, and are locked as one range: a shared page must
+ * not be unlocked with the first. */
+constexpr uintptr_t near = 4096;
 
 template <typename Action> void in_chunks(const WeightRange &weight, Action &&action) {
     const char *data = static_cast<const char *>(weight.data);

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdio>
 
+#include <sched.h>
 #include <signal.h>
 #include <unistd.h>
 
@@ -36,6 +37,9 @@ uint32_t await_change(const std::atomic<uint32_t> &value, uint32_t old) noexcept
             if (now != old) return now;
             pause_briefly();
         }
+        /* Where there are more threads than cores, the one that is waited for may need this one: without this, a run
+         * takes ten times as long then. */
+        sched_yield();
     } while (std::chrono::steady_clock::now() < deadline);
     uint32_t now = value.load(std::memory_order_acquire);
     while (now == old) {

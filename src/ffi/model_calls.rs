@@ -176,11 +176,7 @@ pub(super) unsafe fn render_chat(
         tools,
         variables,
     };
-    let model = model(handle)?;
-    let template = model.model()?.chat_template().ok_or_else(|| {
-        crate::error::Error::new(crate::error::Code::ModelUnsupported, "the model file has no chat template")
-    })?;
-    Ok(template.render(messages, &chat)?.into_bytes())
+    Ok(model(handle)?.model()?.render_chat(messages, &chat)?.into_bytes())
 }
 
 unsafe fn optional_text(pointer: *const c_char, bytes: u64, name: &str) -> Result<Option<String>> {

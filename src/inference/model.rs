@@ -84,7 +84,8 @@ impl Model {
         let started = Instant::now();
         report(progress, 0.0)?;
         let file = GgufFile::open(path, file_mode(options.mode))?;
-        let (description, tensors) = model::describe(&file)?;
+        let (description, mut tensors) = model::describe(&file)?;
+        model::choose_rotary_factors(&description, &mut tensors, context_of(options, description.context_length));
         let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
         // A template that cannot be read is no reason not to load: only who chats will miss it.
         let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer);
@@ -365,17 +366,22 @@ impl TokenConstraint for Constraint {
     }
 }
 
+/// The longest context of a session, as far as model and host decide it.
+fn context_of(options: &LoadOptions, trained: u32) -> u32 {
+    let trained = or_default(trained, u32::MAX);
+    match options.context_length {
+        0 => trained.min(DEFAULT_CONTEXT),
+        asked => trained.min(asked),
+    }
+}
+
 /// Pages of the KV cache, and the context that they allow.
 fn kv_size(options: &LoadOptions, trained: u32, page_bytes: u64) -> Result<(u32, u32)> {
     if page_bytes == 0 {
         let detail = format!("kv_type: the model's head size does not allow {:?}", options.kv_type);
         return Err(Error::new(Code::InvalidParameter, detail));
     }
-    let trained = or_default(trained, u32::MAX);
-    let context = match options.context_length {
-        0 => trained.min(DEFAULT_CONTEXT),
-        asked => trained.min(asked),
-    };
+    let context = context_of(options, trained);
     let pages_of_context = context.div_ceil(PAGE_TOKENS);
     if options.kv_budget_bytes == 0 {
         return Ok((pages_of_context.saturating_mul(DEFAULT_CONTEXTS), context));

@@ -280,6 +280,11 @@ impl SessionState {
         self.terminated.load(Ordering::Acquire)
     }
 
+    /// Whether nothing can change any more in what the host reads.
+    pub(super) fn is_over_for_its_host(&self) -> bool {
+        self.is_terminated() || self.output.lock().end_delivered
+    }
+
     /// Ends the session from outside, dropping what is unread; false when its end was already read.
     pub(super) fn terminate(&self, reason: EndReason) -> bool {
         let (waker, stale) = {

@@ -7,7 +7,7 @@ pub mod information;
 pub mod map;
 pub mod tokenizer;
 
-pub use families::{describe, supported_architectures};
+pub use families::{choose_rotary_factors, describe, supported_architectures};
 pub use gguf::{GgufFile, Metadata, StringArray, TensorInformation};
 pub use information::information;
 pub use map::{LoadMode, Mapping};

@@ -12,7 +12,7 @@ mod sequence;
 mod worker;
 
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 
 use parking_lot::{Condvar, Mutex};
@@ -60,9 +60,14 @@ impl Scheduler {
             limits,
         });
         let worker = Worker::new(engine, vocabulary, Arc::clone(&shared));
+        let identity = Arc::as_ptr(&shared) as usize;
+        let run = move || {
+            SCHEDULER_OF_THREAD.set(identity);
+            worker.run();
+        };
         let thread = std::thread::Builder::new()
             .name("worker-scheduler".to_owned())
-            .spawn(move || worker.run())
+            .spawn(run)
             .map_err(|error| Error::new(Code::OutOfMemory, format!("starting the scheduler thread: {error}")))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -105,7 +110,8 @@ impl Scheduler {
             let mut inbox = self.shared.inbox.lock();
             inbox.closing = true;
             self.shared.cancel.store(1, Ordering::Release);
-            inbox.live.clone()
+            let unread = inbox.unread.drain(..).filter_map(|session| session.upgrade()).collect::<Vec<_>>();
+            inbox.live.iter().cloned().chain(unread).collect::<Vec<_>>()
         };
         for session in sessions {
             session.terminate(EndReason::Closed);
@@ -115,12 +121,18 @@ impl Scheduler {
         let mut thread = self.thread.lock();
         if let Some(handle) = thread.take() {
             // A waker that owned the last reference to the model ends up here on the scheduler's own thread.
-            if handle.thread().id() != std::thread::current().id() {
+            if SCHEDULER_OF_THREAD.get() != Arc::as_ptr(&self.shared) as usize {
                 // The thread contains its panics; there is nothing to learn from the result.
                 let _ = handle.join();
             }
         }
     }
+}
+
+thread_local! {
+    /// Whose thread this is: the address of what the scheduler shares with it. Not the thread's id: asking for that
+    /// would make the standard library allocate for a host's thread, for ever.
+    static SCHEDULER_OF_THREAD: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl Drop for Scheduler {
@@ -143,6 +155,9 @@ struct Inbox {
     arrivals: Vec<Job>,
     /// Every session that was taken and has not left the scheduler.
     live: Vec<Arc<SessionState>>,
+    /// Sessions that have left, but whose hosts have not read the end: closing ends these as well, so that what a host
+    /// sees does not depend on how far a session had run ahead.
+    unread: Vec<Weak<SessionState>>,
     /// The sessions of the step that is running.
     in_step: Vec<Arc<SessionState>>,
     /// Something happened that the thread may be waiting for.
@@ -171,6 +186,17 @@ impl Inbox {
 }
 
 impl Shared {
+    /// A session leaves the scheduler.
+    fn forget(&self, state: &Arc<SessionState>) {
+        let mut inbox = self.inbox.lock();
+        inbox.live.retain(|session| !Arc::ptr_eq(session, state));
+        inbox.unread.retain(|session| session.upgrade().is_some_and(|session| !session.is_over_for_its_host()));
+        if inbox.closing {
+            return;
+        }
+        inbox.unread.push(Arc::downgrade(state));
+    }
+
     /// A session was ended from outside, or is being read again.
     fn session_changed(&self) {
         {

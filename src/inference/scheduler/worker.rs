@@ -132,7 +132,7 @@ impl<E: Engine> Worker<E> {
             let late = is_late(job.deadline);
             if late || job.state.is_terminated() {
                 let Some(job) = self.waiting.remove(index) else { continue };
-                self.forget(&job.state);
+                self.shared.forget(&job.state);
                 if late {
                     job.state.finish(EndReason::Deadline, None, None);
                 }
@@ -158,7 +158,7 @@ impl<E: Engine> Worker<E> {
                     job.most_positions(),
                     self.engine.pages()
                 );
-                self.forget(&job.state);
+                self.shared.forget(&job.state);
                 job.state.finish(EndReason::Error, Some(Error::new(Code::OutOfMemory, detail)), None);
                 continue;
             };
@@ -329,12 +329,8 @@ impl<E: Engine> Worker<E> {
         let state = Arc::clone(sequence.state());
         self.pages.release(sequence.into_lease());
         self.has_new_room = true;
-        self.forget(&state);
+        self.shared.forget(&state);
         state
-    }
-
-    fn forget(&self, state: &Arc<SessionState>) {
-        self.shared.inbox.lock().live.retain(|session| !Arc::ptr_eq(session, state));
     }
 
     /// Ends every running session after a fault, and starts over with an empty KV cache.
@@ -346,7 +342,7 @@ impl<E: Engine> Worker<E> {
         for sequence in self.running.drain(..) {
             let state = Arc::clone(sequence.state());
             drop(sequence);
-            self.shared.inbox.lock().live.retain(|session| !Arc::ptr_eq(session, &state));
+            self.shared.forget(&state);
             let error = Error::new(Code::Panic, format!("a fault in the scheduler: {what}"));
             state.finish(EndReason::Error, Some(error), None);
         }

@@ -83,9 +83,9 @@ fn to_json(value: &Value, options: Kwargs) -> Result<Value, Error> {
         Some([item, key]) => Some((item.clone(), key.clone())),
         Some(_) => return Err(Error::new(ErrorKind::InvalidOperation, "tojson: expected two separators")),
     };
-    let _sorted = options.get::<Option<bool>>("sort_keys")?;
+    let sorted = options.get::<Option<bool>>("sort_keys")?.unwrap_or(false);
     options.assert_all_used()?;
-    let text = json::dumps(value, indent, separators, only_ascii)
+    let text = json::dumps(value, indent, separators, only_ascii, sorted)
         .map_err(|error| Error::new(ErrorKind::BadSerialization, error.to_string()))?;
     Ok(Value::from_safe_string(text))
 }
@@ -152,7 +152,7 @@ fn formatted(seconds: u64, format: &str) -> String {
 /// Year, month, day of the month and day of the year, the latter three from 1, of a day since 1970-01-01.
 fn civil_date(days: u64) -> (u64, u64, u64, u64) {
     let (mut year, mut rest) = (1970 + days / 146_097 * 400, days % 146_097);
-    let is_leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let is_leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     while rest >= 365 + u64::from(is_leap(year)) {
         rest -= 365 + u64::from(is_leap(year));
         year += 1;

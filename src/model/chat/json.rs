@@ -12,7 +12,13 @@ pub(super) fn dumps(
     indent: Option<usize>,
     separators: Option<(String, String)>,
     only_ascii: bool,
+    sorted: bool,
 ) -> serde_json::Result<String> {
+    if sorted {
+        let mut value = serde_json::to_value(value)?;
+        value.sort_all_objects();
+        return dumps(&value, indent, separators, only_ascii, false);
+    }
     let (item, key) = separators.unwrap_or_else(|| {
         let item = if indent.is_some() { "," } else { ", " };
         (item.to_owned(), ": ".to_owned())
@@ -143,14 +149,16 @@ mod tests {
     fn it_writes_what_python_writes() {
         let value = json!({"b": [1, 2.5, true, null], "a": {"é<'": "x\n\"\u{1}/"}, "e": [], "o": {}});
         assert_eq!(
-            dumps(&value, None, None, false).unwrap(),
+            dumps(&value, None, None, false, false).unwrap(),
             r#"{"b": [1, 2.5, true, null], "a": {"é<'": "x\n\"\u0001/"}, "e": [], "o": {}}"#
         );
         assert_eq!(
-            dumps(&json!({"a": [1, {}], "é😀": []}), Some(2), None, true).unwrap(),
+            dumps(&json!({"a": [1, {}], "é😀": []}), Some(2), None, true, false).unwrap(),
             "{\n  \"a\": [\n    1,\n    {}\n  ],\n  \"\\u00e9\\ud83d\\ude00\": []\n}"
         );
         let compact = Some((",".to_owned(), ":".to_owned()));
-        assert_eq!(dumps(&json!({"a": [1, 2]}), None, compact, false).unwrap(), r#"{"a":[1,2]}"#);
+        assert_eq!(dumps(&json!({"a": [1, 2]}), None, compact, false, false).unwrap(), r#"{"a":[1,2]}"#);
+        let sorted = dumps(&json!({"b": {"d": 1, "c": 2}, "a": 3}), None, None, false, true).unwrap();
+        assert_eq!(sorted, r#"{"a": 3, "b": {"c": 2, "d": 1}}"#);
     }
 }

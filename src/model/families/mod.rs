@@ -25,6 +25,21 @@ pub fn describe(file: &GgufFile) -> Result<(ModelDescription, Vec<TensorSource>)
     Ok((description, tensors))
 }
 
+/// Settles which of two sets of rotary factors is used: those for short contexts, or those for contexts beyond what the
+/// model was first trained for. It is decided by the context that sessions may have, not by where one stands in it: keys
+/// in the cache were turned by one of the two, and must not meet queries turned by the other.
+pub fn choose_rotary_factors(description: &ModelDescription, tensors: &mut Vec<TensorSource>, context: u32) {
+    let (chosen, other) = if context > description.original_context {
+        (TensorRole::RotaryFactorsLong, TensorRole::RotaryFactorsShort)
+    } else {
+        (TensorRole::RotaryFactorsShort, TensorRole::RotaryFactorsLong)
+    };
+    tensors.retain(|tensor| tensor.role != other);
+    for tensor in tensors.iter_mut().filter(|tensor| tensor.role == chosen) {
+        tensor.role = TensorRole::RotaryFactors;
+    }
+}
+
 /// The architectures that [`describe`] knows, by the name files give them.
 pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
     table::FAMILIES.iter().map(|family| family.name)

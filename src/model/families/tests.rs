@@ -193,6 +193,12 @@ fn llama3_and_longrope_factors_are_found() {
     let phi3 = phi3.tensor("rope_factors_short.weight", &[2], 0);
     let model = model_of(&phi3);
     assert_eq!((model.original_context, model.yarn_attention, model.window), (16, 1.19, 0));
+    for (context, name) in [(16, "rope_factors_short.weight"), (17, "rope_factors_long.weight")] {
+        let (model, mut sources) = describe(&phi3.parse().unwrap()).unwrap();
+        choose_rotary_factors(&model, &mut sources, context);
+        let left: Vec<_> = sources.iter().filter(|source| source.name.starts_with("rope_factors")).collect();
+        assert_eq!((left.len(), left[0].name.as_str(), left[0].role), (1, name, TensorRole::RotaryFactors));
+    }
 }
 
 #[test]

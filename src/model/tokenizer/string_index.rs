@@ -28,7 +28,7 @@ impl StringIndex {
         match self.find(string, hash, text) {
             Ok(there) => Some(there),
             Err(slot) => {
-                self.slots[slot] = hash & TAG | u64::from(number) + 1;
+                self.slots[slot] = (hash & TAG) | (u64::from(number) + 1);
                 None
             }
         }

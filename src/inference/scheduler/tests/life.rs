@@ -52,6 +52,12 @@ fn cancelling_drops_what_is_unread_and_works_once() {
     assert_eq!(end_of(&session), EndReason::Cancelled);
     assert_eq!(end_of(&session), EndReason::Cancelled);
 
+    // Generated to its end, but not read: the host's word comes first.
+    let unread = fixture.start(job(prompt(1, 5), 3));
+    eventually("it has ended", || fixture.scheduler.activity() == Activity::default());
+    unread.cancel();
+    assert_eq!(end_of(&unread), EndReason::Cancelled);
+
     let done = fixture.start(job(prompt(1, 5), 3));
     let (story, usage) = read(&done);
     done.cancel();
@@ -111,6 +117,15 @@ fn a_session_outlives_its_scheduler() {
     let session = Fixture::new(20, 2, 2).start(job(prompt(1, 5), 10));
     assert_eq!(end_of(&session), EndReason::Closed);
     session.cancel();
+
+    // Also one that had been generated to its end, if that was not read.
+    let fixture = Fixture::new(20, 2, 2);
+    let (unread, done) = (fixture.start(job(prompt(1, 5), 3)), fixture.start(job(prompt(2, 5), 3)));
+    read(&done);
+    eventually("both have ended", || fixture.scheduler.activity() == Activity::default());
+    drop(fixture);
+    assert_eq!(end_of(&unread), EndReason::Closed);
+    assert_eq!(end_of(&done), EndReason::MaximumTokens);
 }
 
 #[test]
