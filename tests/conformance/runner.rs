@@ -171,7 +171,7 @@ fn next(session: u64, capacity: usize) -> Result<(worker_event_t, String), (i32,
     event.text = text.as_mut_ptr().cast();
     event.text_capacity = capacity as u64;
     // SAFETY: the event's buffer is as long as it says, and both structs live through the call.
-    call(|error| unsafe { worker_session_next(session, &mut event, i64::from(WORKER_WAIT_FOREVER), error) })?;
+    call(|error| unsafe { worker_session_next(session, &mut event, WORKER_WAIT_FOREVER, error) })?;
     if event.kind == WORKER_EVENT_ERROR {
         return Err((event.error_code, "the model failed".to_owned()));
     }
