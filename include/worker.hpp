@@ -468,7 +468,8 @@ public:
         });
     }
 
-    /// What the model expects after each token (or the `last` ones): one number for every token of the vocabulary.
+    /// For each token but the first (or the `last` ones) its log-probability after those before it, one number; or, with
+    /// WORKER_SCORE_LOGITS, what the model expects after each: one number for every token of the vocabulary.
     std::vector<float> score(const std::vector<std::uint32_t> &tokens, worker_score_kind_t kind = WORKER_SCORE_LOGPROBS,
                              std::uint64_t last = 0, worker_kv_type_t kv_type = WORKER_KV_DEFAULT) const
     {

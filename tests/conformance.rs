@@ -13,7 +13,7 @@ use installed::{command, compile, compile_go, root, shipped_model, text};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 #[test]
 fn c() {
@@ -90,7 +90,11 @@ fn cases() -> &'static [Value] {
 }
 
 /// Runs every case in one process of the host and reports each; any failure fails the test, after all have run.
+///
+/// One host at a time: models are computed with all cores, and hosts that share them only get in each other's way.
 fn run_cases(language: &str, command: Command) -> Vec<Vec<Answer>> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
     let directory = tempfile::tempdir().unwrap();
     let damaged = directory.path().join("damaged.gguf");
     let whole = std::fs::read(shipped_model()).unwrap();

@@ -107,6 +107,30 @@ fn random_changes_in_many_places_are_survived() {
     }
 }
 
+#[test]
+fn wrong_settings_of_every_architecture_are_survived() {
+    let runner = Runner::start();
+    let (mut refused, mut worked) = (0, 0);
+    for name in ["gemma2-q4_k_m", "gemma3-q4_k_m", "gpt-oss-mxfp4_moe", "gpt2-q4_k_m", "phi3-q4_k_m", "qwen3-q4_k_m"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../shared/models/micro/{name}.gguf"));
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        // The settings come before the vocabulary.
+        let key = b"tokenizer.ggml.model";
+        let settings = bytes.windows(key.len()).position(|window| window == key).unwrap();
+        for number in Numbers::new(6).take(120) {
+            let (place, bit) = (24 + number % (settings - 24), number >> 32 & 7);
+            let mut changed = bytes.clone();
+            changed[place] ^= 1 << bit;
+            match runner.run(changed, &format!("{name}, bit {bit} of byte {place}")) {
+                Outcome::Refused => refused += 1,
+                Outcome::Worked => worked += 1,
+            }
+        }
+    }
+    println!("{refused} refused, {worked} worked");
+    assert!(refused > 100 && worked > 50, "{refused} refused, {worked} worked");
+}
+
 enum Outcome {
     Refused,
     Worked,

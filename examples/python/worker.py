@@ -248,7 +248,7 @@ class Model:
         return read_text(library.worker_model_apply_chat_template, self.handle, messages, len(messages), byref(options))
 
     def score(self, tokens):
-        """Log-probabilities: for each token, one number for every token of the vocabulary."""
+        """The log-probability of each token but the first, after those before it."""
         options = ScoreOptions(kind=SCORE_LOGPROBS)
         return read_array(c_float, 0, library.worker_model_score, self.handle, token_array(tokens), len(tokens),
                           byref(options))

@@ -53,7 +53,7 @@ parser = OptionParser.new do |on|
   on.banner = "usage: haiku.rb [--model FILE] [--device N] [--seed N] [TOPIC...]\n" \
               "Streams a haiku about TOPIC, then reports what it took.\n\n"
   on.on("--model FILE", "a GGUF model (default #{options[:model]})") { |value| options[:model] = value }
-  on.on("--device N", Integer, "-1 is the CPU (default), 0 and up are GPUs") { |value| options[:device] = value }
+  on.on("--device N", Integer, "the CPU is -1 (default), GPUs are 0 and up") { |value| options[:device] = value }
   on.on("--seed N", Integer, "the same seed gives the same words (default: any)") { |value| options[:seed] = value }
   on.on("--help", "this text") do
     puts on

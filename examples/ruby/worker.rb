@@ -207,7 +207,7 @@ module Worker
       Worker.read_text(:worker_model_apply_chat_template, @handle, messages_json, messages_json.bytesize, options)
     end
 
-    # Log-probabilities: for each token, one number for every token of the vocabulary.
+    # The log-probability of each token but the first, after those before it.
     def score(tokens)
       options = Worker.sized(Library::ScoreOptions)
       options.kind = SCORE_LOGPROBS

@@ -133,7 +133,7 @@ unsafe fn request(prompt: Prompt, options: &worker_session_options_t) -> Result<
 unsafe fn constraint(options: &worker_session_options_t) -> Result<Option<ConstraintSource>> {
     let make = match options.constraint_kind {
         WORKER_CONSTRAINT_NONE if options.constraint_length == 0 => return Ok(None),
-        WORKER_CONSTRAINT_NONE => return Err(invalid("constraint is set, but constraint_kind is 0".to_owned())),
+        WORKER_CONSTRAINT_NONE => return Err(invalid("constraint_length is set, but constraint_kind is 0".to_owned())),
         WORKER_CONSTRAINT_JSON_SCHEMA => ConstraintSource::JsonSchema,
         WORKER_CONSTRAINT_REGEX => ConstraintSource::Regex,
         WORKER_CONSTRAINT_LARK => ConstraintSource::Lark,

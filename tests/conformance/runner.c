@@ -339,11 +339,10 @@ static void score(const struct request *request)
         status = worker_model_score(model, tokens, count, &options, scores, needed, &needed, &error);
     }
     if (ok(status)) {
-        const size_t vocabulary = needed / count;
         double sum = 0;
         size_t at;
-        for (at = 1; at < count; at++)
-            sum += (double)scores[(at - 1) * vocabulary + tokens[at]];
+        for (at = 0; at < needed; at++)
+            sum += (double)scores[at];
         printf("\t%.4f\n", sum);
     }
     free(scores);

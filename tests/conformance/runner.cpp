@@ -157,11 +157,9 @@ std::string joined(const std::vector<std::uint32_t> &tokens)
 
 Words score(const worker::Model &model, const std::vector<std::uint32_t> &tokens)
 {
-    const std::vector<float> scores = model.score(tokens);
-    const std::size_t vocabulary = scores.size() / tokens.size();
     double sum = 0;
-    for (std::size_t at = 1; at < tokens.size(); at++)
-        sum += static_cast<double>(scores[(at - 1) * vocabulary + tokens[at]]);
+    for (const float logprob : model.score(tokens))
+        sum += static_cast<double>(logprob);
     return {four_decimals(sum)};
 }
 

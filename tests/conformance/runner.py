@@ -66,11 +66,7 @@ def read(handle):
 
 
 def score(handle, word):
-    tokens = ids(word)
-    scores = model(handle).score(tokens)
-    vocabulary = len(scores) // len(tokens)
-    total = sum(scores[(at - 1) * vocabulary + token] for at, token in enumerate(tokens) if at > 0)
-    return [f"{total:.4f}"]
+    return [f"{sum(model(handle).score(ids(word))):.4f}"]
 
 
 def embed(handle, word):

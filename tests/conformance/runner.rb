@@ -49,12 +49,6 @@ def read(handle)
   [text, found.end_reason, usage.prompt_tokens, usage.generated_tokens]
 end
 
-def score(handle, tokens)
-  scores = model(handle).score(tokens)
-  vocabulary = scores.size / tokens.size
-  [format("%.4f", (1...tokens.size).sum { |at| scores[(at - 1) * vocabulary + tokens[at]] })]
-end
-
 def perform(verb, words)
   handle, second, third = words
   case verb
@@ -74,7 +68,7 @@ def perform(verb, words)
   when "read" then read(handle)
   when "cancel" then session(handle).cancel || []
   when "close" then session(handle).close || []
-  when "score" then score(handle, ids(second))
+  when "score" then [format("%.4f", model(handle).score(ids(second)).sum)]
   when "embed"
     embedding = model(handle).embed(ids(second))
     [embedding.size, format("%.4f", Math.sqrt(embedding.sum { |value| value * value }))]

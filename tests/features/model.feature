@@ -10,8 +10,8 @@ Feature: Model loading
   Scenario: A second load costs its own memory, and dropping gives it back
     Given a loaded model
     When I load the model again and drop it
-    Then the first model should still give tokens
-    And VRAM usage should be as before
+    Then VRAM usage should be as before
+    And the first model should still give tokens
 
   Scenario Outline: A file that is no model
     Given a file that is <kind>

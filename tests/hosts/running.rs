@@ -19,22 +19,19 @@ pub fn run_watching_writes(command: &mut Command, limit: Duration) -> (Vec<Vec<u
     let begin = Instant::now();
     let mut writes = Vec::new();
     let mut buffer = vec![0; 1 << 16];
-    let mut ended = None;
-    loop {
+    let mut ended = false;
+    while begin.elapsed() < limit {
         match ours.recv(&mut buffer) {
             Ok(length) if length > 0 => writes.push(buffer[..length].to_vec()),
             // Nothing came for a while: only after the child's end is that the end.
-            _ => {
-                if let Some(status) = ended {
-                    return (writes, status);
-                }
-                ended = child.try_wait().unwrap();
-                if begin.elapsed() > limit {
-                    child.kill().unwrap();
-                    child.wait().unwrap();
-                    panic!("{command:?} still ran after {limit:?}");
-                }
-            }
+            _ if ended => break,
+            _ => ended = child.try_wait().unwrap().is_some(),
         }
     }
+    if !ended {
+        child.kill().unwrap();
+    }
+    let status = child.wait().unwrap();
+    assert!(ended, "{command:?} still ran after {limit:?}");
+    (writes, status)
 }

@@ -15,7 +15,7 @@ use worker::ffi::types::{worker_memory_t, WORKER_WAIT_FOREVER};
 
 /// What a scenario holds of the C side; the model is unloaded with it.
 #[derive(Debug, Default)]
-pub struct Hands {
+pub(crate) struct Hands {
     model: u64,
     session: u64,
     status: i32,

@@ -12,19 +12,19 @@ use worker::cuda::{CudaContext, CudaError, CudaModel, InferenceResult};
 
 /// What one scenario has in hand. Fields drop in this order: inference, models, contexts.
 #[derive(Default, World)]
-pub struct Scene {
-    pub inference: Option<InferenceResult>,
-    pub model: Option<CudaModel>,
-    pub second_model: Option<CudaModel>,
-    pub contexts: Vec<CudaContext>,
-    pub devices: Vec<i32>,
-    pub model_path: PathBuf,
-    pub error: Option<CudaError>,
-    pub texts: Vec<String>,
-    pub resident: Vec<bool>,
-    pub bytes: u64,
-    pub directory: Option<tempfile::TempDir>,
-    pub c: c_door::Hands,
+pub(crate) struct Scene {
+    pub(crate) inference: Option<InferenceResult>,
+    pub(crate) model: Option<CudaModel>,
+    pub(crate) second_model: Option<CudaModel>,
+    pub(crate) contexts: Vec<CudaContext>,
+    pub(crate) devices: Vec<i32>,
+    pub(crate) model_path: PathBuf,
+    pub(crate) error: Option<CudaError>,
+    pub(crate) texts: Vec<String>,
+    pub(crate) resident: Vec<bool>,
+    pub(crate) bytes: u64,
+    pub(crate) directory: Option<tempfile::TempDir>,
+    pub(crate) c: c_door::Hands,
 }
 
 impl std::fmt::Debug for Scene {
@@ -41,7 +41,7 @@ impl std::fmt::Debug for Scene {
 }
 
 /// The model that ships with the project.
-pub fn shipped_model() -> PathBuf {
+pub(crate) fn shipped_model() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/models/haiku.gguf")
 }
 

@@ -257,7 +257,7 @@ fn indices_count(scene: &mut Scene) {
     assert!(expected > 3, "only {expected} tokens came");
 }
 
-#[then(expr = "next_token() should return at most {int} tokens and then none")]
+#[then(expr = r"next_token\(\) should return at most {int} tokens and then none")]
 fn tokens_limited(scene: &mut Scene, limit: usize) {
     let inference = scene.inference.as_mut().unwrap();
     let mut count = 0;

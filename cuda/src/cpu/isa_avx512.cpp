@@ -33,6 +33,12 @@ namespace worker::cpu::avx512 {
 
 namespace {
 
+/* Sixteen levels of 4-bit types, as floats and as bytes. */
+struct NibbleTable {
+    alignas(64) float floats[16];
+    int8_t bytes[16];
+};
+
 #include "isa_vector_avx512.inc"
 
 #include "isa_formats.inc"

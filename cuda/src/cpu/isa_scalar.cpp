@@ -21,6 +21,12 @@ namespace worker::cpu::scalar {
 
 namespace {
 
+/* Sixteen levels of 4-bit types, as floats and as bytes. */
+struct NibbleTable {
+    alignas(64) float floats[16];
+    int8_t bytes[16];
+};
+
 #include "isa_vector_scalar.inc"
 
 #include "isa_formats.inc"

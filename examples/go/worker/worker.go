@@ -181,7 +181,7 @@ func (m Model) ApplyChatTemplate(messages string) (string, error) {
 	})
 }
 
-// Score gives log-probabilities: for each token, one number for every token of the vocabulary.
+// Score gives the log-probability of each token but the first, after those before it.
 func (m Model) Score(tokens []uint32) ([]float32, error) {
 	options := C.worker_score_options_t{struct_size: C.sizeof_worker_score_options_t, kind: C.WORKER_SCORE_LOGPROBS}
 	return read(0, func(out *float32, capacity C.size_t, needed *C.size_t, e *C.worker_error_t) C.worker_status_t {

@@ -17,7 +17,8 @@ pub fn uniform(seed: u64, index: u64) -> f64 {
 #[must_use]
 pub fn generate_seed() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-    std::collections::hash_map::RandomState::new().hash_one((now, std::thread::current().id()))
+    // Not the thread's id: asking for it would make the standard library allocate for a host's thread, for ever.
+    std::collections::hash_map::RandomState::new().hash_one((now, std::process::id()))
 }
 
 /// Ten rounds over a counter of four words under a key of two.

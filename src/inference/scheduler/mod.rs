@@ -63,9 +63,14 @@ impl Scheduler {
             kv_pages_used: AtomicUsize::new(0),
         });
         let worker = Worker::new(engine, vocabulary, Arc::clone(&shared));
+        let identity = Arc::as_ptr(&shared) as usize;
+        let run = move || {
+            SCHEDULER_OF_THREAD.set(identity);
+            worker.run();
+        };
         let thread = std::thread::Builder::new()
             .name("worker-scheduler".to_owned())
-            .spawn(move || worker.run())
+            .spawn(run)
             .map_err(|error| Error::new(Code::OutOfMemory, format!("starting the scheduler thread: {error}")))?;
         Ok(Self { shared, thread: Mutex::new(Some(thread)) })
     }
@@ -126,12 +131,18 @@ impl Scheduler {
         let mut thread = self.thread.lock();
         if let Some(handle) = thread.take() {
             // A waker that owned the last reference to the model ends up here on the scheduler's own thread.
-            if handle.thread().id() != std::thread::current().id() {
+            if SCHEDULER_OF_THREAD.get() != Arc::as_ptr(&self.shared) as usize {
                 // The thread contains its panics; there is nothing to learn from the result.
                 let _ = handle.join();
             }
         }
     }
+}
+
+thread_local! {
+    /// Whose thread this is: the address of what the scheduler shares with it. Not the thread's id: asking for that
+    /// would make the standard library allocate for a host's thread, for ever.
+    static SCHEDULER_OF_THREAD: std::cell::Cell<usize> = const { std::cell::Cell::new(0) };
 }
 
 impl Drop for Scheduler {

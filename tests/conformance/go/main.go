@@ -180,10 +180,9 @@ func score(model worker.Model, tokens []uint32) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	vocabulary := len(scores) / len(tokens)
 	sum := 0.0
-	for at := 1; at < len(tokens); at++ {
-		sum += float64(scores[(at-1)*vocabulary+int(tokens[at])])
+	for _, logprob := range scores {
+		sum += float64(logprob)
 	}
 	return []string{fmt.Sprintf("%.4f", sum)}, nil
 }
