@@ -68,6 +68,26 @@ typedef int32_t worker_status_t;
 #define WORKER_ERROR_UNKNOWN 99
 
 /**
+ * No worker is running in this process; bootstrap one first.
+ */
+#define WORKER_ERROR_NOT_INITIALIZED 100
+
+/**
+ * A worker is starting, running or shutting down; it is untouched.
+ */
+#define WORKER_ERROR_ALREADY_INITIALIZED 101
+
+/**
+ * The worker takes no new work; what runs may finish.
+ */
+#define WORKER_ERROR_SHUTTING_DOWN 102
+
+/**
+ * The last health check failed and the worker is configured to refuse new work until one succeeds.
+ */
+#define WORKER_ERROR_UNHEALTHY 103
+
+/**
  * The value was never given out by this library: zero, forged or damaged.
  */
 #define WORKER_ERROR_INVALID_HANDLE 110

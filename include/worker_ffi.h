@@ -552,6 +552,26 @@ worker_status_t worker_session_usage(worker_session_t session, worker_usage_t *o
 worker_status_t worker_session_seed(worker_session_t session, uint64_t *out_seed, worker_error_t *error);
 
 /**
+ * Gives a file descriptor that is readable while worker_session_next() has something to give at once, for programs with
+ * a poll or epoll loop. It is the same one each time, and is not worth asking for otherwise.
+ *
+ * - session: the session.
+ * - out_descriptor: set to the descriptor. Watch it for reading; never read, write or close it.
+ * - error: why the call failed; may be NULL.
+ *
+ * It may be readable a little longer than there are events: call worker_session_next() with a timeout of 0.
+ *
+ * *Errors*: WORKER_ERROR_INPUT_OUTPUT (the process may open no more files), WORKER_ERROR_INVALID_PARAMETER, the handle
+ * errors of worker_session_close().
+ * *Ownership*: the descriptor is the session's, and is closed with it.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_session_event_descriptor(worker_session_t session,
+                                                int32_t *out_descriptor,
+                                                worker_error_t *error);
+
+/**
  * Ends a session, if it still runs, and frees what it holds. Whoever reads it gets the end, with WORKER_END_CLOSED.
  *
  * - session: the session.
@@ -693,6 +713,306 @@ worker_status_t worker_model_repair_residency(worker_model_t model, worker_resid
  * *Blocks*: while it looks.
  */
 worker_status_t worker_residency_report_json(char *buffer, size_t capacity, size_t *needed, worker_error_t *error);
+
+/**
+ * Starts the managed worker of this process: one place for configuration, health and the end. Everything else works
+ * without one too.
+ *
+ * - config_json: a JSON object in UTF-8; NULL with config_length 0 for the defaults. Keys: worker_id (made up when
+ *   absent), namespace ("default"), config_path (a JSON file with the same keys), log_level (trace, debug, info, warn,
+ *   error; "info"), device (-1, the CPU), threads (0: all cores), model (a GGUF file to load), context_length,
+ *   maximum_sessions, residency (off, verify, locked; "verify"), load_mode (map, copy; "map"),
+ *   health_interval_seconds (60; 0: no checks), health_repair (false), refuse_while_unhealthy (false). Unknown keys
+ *   are errors that name the key. The file's values give way to the object's, and those to the environment's:
+ *   WORKER_ID, WORKER_LOG_LEVEL, WORKER_DEVICE and so on.
+ * - config_length: bytes of config_json.
+ * - out: the worker's name and its model; its struct_size must be set.
+ * - error: why the call failed; may be NULL.
+ *
+ * *Errors*: WORKER_ERROR_ALREADY_INITIALIZED (the first worker is untouched), WORKER_ERROR_INVALID_PARAMETER naming the
+ * key, WORKER_ERROR_INPUT_OUTPUT, WORKER_ERROR_INVALID_DEVICE, those of worker_model_load(). After any of them but the
+ * first the state is WORKER_STATE_ERROR, and bootstrap may be called again.
+ * *Ownership*: the model belongs to the worker and ends with it; worker_model_unload() ends it sooner.
+ * *Thread*: any; of several threads one succeeds.
+ * *Blocks*: while the model is loaded.
+ */
+worker_status_t worker_bootstrap(const char *config_json,
+                                 size_t config_length,
+                                 worker_bootstrap_t *out,
+                                 worker_error_t *error);
+
+/**
+ * Tells how the managed worker is, or that there is none. Works in every state.
+ *
+ * - out: the answer; its struct_size must be set.
+ * - error: why the call failed; may be NULL.
+ *
+ * *Errors*: WORKER_ERROR_INVALID_PARAMETER, WORKER_ERROR_ABI_MISMATCH.
+ * *Ownership*: the structs stay the caller's.
+ * *Thread*: any.
+ * *Blocks*: no, also while a bootstrap or a shutdown is at work.
+ */
+worker_status_t worker_status(worker_overview_t *out, worker_error_t *error);
+
+/**
+ * Gives the managed worker's status as a JSON object, with memory by purpose and health.
+ *
+ * - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
+ * - capacity: bytes of buffer.
+ * - needed: set to the bytes that the text takes, its NUL included; may be NULL. It may grow between two calls.
+ *
+ * *Errors*: WORKER_ERROR_BUFFER_TOO_SMALL, WORKER_ERROR_INVALID_PARAMETER.
+ * *Ownership*: the buffer stays the caller's.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_status_json(char *buffer, size_t capacity, size_t *needed);
+
+/**
+ * Stops the managed worker gently: new models and sessions are refused with WORKER_ERROR_SHUTTING_DOWN, running and
+ * queued sessions may finish, what still runs at the deadline is ended, then everything stops as by worker_stop().
+ *
+ * - deadline_ms: how long sessions may go on, in milliseconds.
+ *
+ * *Errors*: WORKER_ERROR_NOT_INITIALIZED unless the worker is running.
+ * *Ownership*: ends every model, session and context of the process; their handles become stale.
+ * *Thread*: any but those of callbacks. worker_stop() meanwhile ends the waiting.
+ * *Blocks*: until everything has stopped.
+ */
+worker_status_t worker_transition_to_graceful_shutdown(uint64_t deadline_ms);
+
+/**
+ * Stops the managed worker at once: sessions end with WORKER_END_CLOSED, models are unloaded, device memory is freed,
+ * threads are joined. Afterwards no thread of the library is left but the log's, which ends with
+ * worker_set_log_callback(NULL), and worker_bootstrap() may be called again.
+ *
+ * *Errors*: WORKER_ERROR_NOT_INITIALIZED unless the worker is running or shutting down.
+ * *Ownership*: ends every model, session and context of the process; their handles become stale.
+ * *Thread*: any but those of callbacks.
+ * *Blocks*: until everything has stopped.
+ */
+worker_status_t worker_stop(void);
+
+/**
+ * Tells what the health monitor found last, without checking.
+ *
+ * - out: the answer; its struct_size must be set.
+ * - error: why the call failed; may be NULL.
+ *
+ * *Errors*: WORKER_ERROR_NOT_INITIALIZED (no worker is running), WORKER_ERROR_INVALID_PARAMETER,
+ * WORKER_ERROR_ABI_MISMATCH.
+ * *Ownership*: the structs stay the caller's.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_health(worker_health_t *out, worker_error_t *error);
+
+/**
+ * Checks health now: the residency of every model's weights, and that the device answers.
+ *
+ * - out: what was found; its struct_size must be set.
+ * - error: why the call failed; may be NULL. That something is not healthy is a finding, not a failure.
+ *
+ * *Errors*: as worker_health().
+ * *Ownership*: the structs stay the caller's.
+ * *Thread*: any; checks take turns.
+ * *Blocks*: while it checks; with health_repair also while evicted weights are brought back.
+ */
+worker_status_t worker_health_check(worker_health_t *out, worker_error_t *error);
+
+/**
+ * Gives the health monitor's last report as a JSON object: status, reason, checks, last_check_seconds, checked_bytes,
+ * resident_bytes, resident.
+ *
+ * - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
+ * - capacity: bytes of buffer.
+ * - needed: set to the bytes that the text takes, its NUL included; may be NULL. It may grow between two calls.
+ *
+ * *Errors*: WORKER_ERROR_NOT_INITIALIZED, WORKER_ERROR_BUFFER_TOO_SMALL, WORKER_ERROR_INVALID_PARAMETER.
+ * *Ownership*: the buffer stays the caller's.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_health_json(char *buffer, size_t capacity, size_t *needed);
+
+/**
+ * Gives the health monitor's last report as lines for people.
+ *
+ * - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
+ * - capacity: bytes of buffer.
+ * - needed: set to the bytes that the text takes, its NUL included; may be NULL. It may grow between two calls.
+ *
+ * *Errors*: as worker_health_json().
+ * *Ownership*: the buffer stays the caller's.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_health_text(char *buffer, size_t capacity, size_t *needed);
+
+/**
+ * Sets who is told when health changes from healthy to unhealthy or back. It ends with the worker.
+ *
+ * - callback: told of each change; NULL for nobody.
+ * - user_data: handed to callback and destroy.
+ * - destroy: called once when callback will not be called again, also when this call fails; may be NULL.
+ *
+ * C++ exceptions that the callback throws are dropped.
+ *
+ * *Errors*: WORKER_ERROR_NOT_INITIALIZED (no worker is running).
+ * *Ownership*: user_data stays the host's until destroy is called.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_set_health_callback(worker_health_fn callback, void *user_data, worker_destroy_fn destroy);
+
+/**
+ * Gives all counters, histograms and gauges of the process as one JSON object.
+ *
+ * - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
+ * - capacity: bytes of buffer.
+ * - needed: set to the bytes that the text takes, its NUL included; may be NULL. It may grow between two calls.
+ *
+ * *Errors*: WORKER_ERROR_BUFFER_TOO_SMALL, WORKER_ERROR_INVALID_PARAMETER.
+ * *Ownership*: the buffer stays the caller's.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_metrics_json(char *buffer, size_t capacity, size_t *needed);
+
+/**
+ * Gives all counters, histograms and gauges of the process in Prometheus's text format, version 0.0.4.
+ *
+ * - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
+ * - capacity: bytes of buffer.
+ * - needed: set to the bytes that the text takes, its NUL included; may be NULL. It may grow between two calls.
+ *
+ * *Errors*: WORKER_ERROR_BUFFER_TOO_SMALL, WORKER_ERROR_INVALID_PARAMETER.
+ * *Ownership*: the buffer stays the caller's.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_metrics_prometheus(char *buffer, size_t capacity, size_t *needed);
+
+/**
+ * Sets who is given log records. Without a callback, as at first, the library is silent.
+ *
+ * - callback: given each record of the level in force; NULL for silence.
+ * - user_data: handed to callback and destroy.
+ * - destroy: called once when callback will not be called again, also when this call fails; may be NULL.
+ *
+ * Works before worker_bootstrap() and without it. When the call returns, the former callback is not called any more,
+ * unless the call came from within it. C++ exceptions that the callback throws are dropped.
+ *
+ * *Errors*: none at present.
+ * *Ownership*: user_data stays the host's until destroy is called.
+ * *Thread*: any, the callback included.
+ * *Blocks*: until the former callback has returned.
+ */
+worker_status_t worker_set_log_callback(worker_log_fn callback, void *user_data, worker_destroy_fn destroy);
+
+/**
+ * Sets the least level of the records that the callback is given; WORKER_LOG_INFO at first.
+ *
+ * - level: one of the WORKER_LOG_* values.
+ *
+ * *Errors*: WORKER_ERROR_INVALID_PARAMETER (no such level).
+ * *Ownership*: none.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_set_log_level(worker_log_level_t level);
+
+/**
+ * Adds a record of level WORKER_LOG_TRACE to the library's stream, with target "host".
+ *
+ * - message: a sentence, in UTF-8; NULL with message_length 0.
+ * - message_length: bytes of message.
+ * - context_json: the record's fields, any JSON object; NULL with context_length 0 for none.
+ * - context_length: bytes of context_json.
+ *
+ * Works before worker_bootstrap(). Without a callback the arguments are checked and nothing is kept.
+ *
+ * *Errors*: WORKER_ERROR_INVALID_PARAMETER (not UTF-8, or no JSON object).
+ * *Ownership*: the arguments are copied.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_log_trace(const char *message,
+                                 size_t message_length,
+                                 const char *context_json,
+                                 size_t context_length);
+
+/**
+ * Adds a record of level WORKER_LOG_DEBUG; otherwise as worker_log_trace().
+ *
+ * - message: a sentence, in UTF-8.
+ * - message_length: bytes of message.
+ * - context_json: the record's fields, any JSON object; NULL with context_length 0 for none.
+ * - context_length: bytes of context_json.
+ *
+ * *Errors*: as worker_log_trace().
+ * *Ownership*: the arguments are copied.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_log_debug(const char *message,
+                                 size_t message_length,
+                                 const char *context_json,
+                                 size_t context_length);
+
+/**
+ * Adds a record of level WORKER_LOG_INFO; otherwise as worker_log_trace().
+ *
+ * - message: a sentence, in UTF-8.
+ * - message_length: bytes of message.
+ * - context_json: the record's fields, any JSON object; NULL with context_length 0 for none.
+ * - context_length: bytes of context_json.
+ *
+ * *Errors*: as worker_log_trace().
+ * *Ownership*: the arguments are copied.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_log_info(const char *message,
+                                size_t message_length,
+                                const char *context_json,
+                                size_t context_length);
+
+/**
+ * Adds a record of level WORKER_LOG_WARN; otherwise as worker_log_trace().
+ *
+ * - message: a sentence, in UTF-8.
+ * - message_length: bytes of message.
+ * - context_json: the record's fields, any JSON object; NULL with context_length 0 for none.
+ * - context_length: bytes of context_json.
+ *
+ * *Errors*: as worker_log_trace().
+ * *Ownership*: the arguments are copied.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_log_warn(const char *message,
+                                size_t message_length,
+                                const char *context_json,
+                                size_t context_length);
+
+/**
+ * Adds a record of level WORKER_LOG_ERROR; otherwise as worker_log_trace().
+ *
+ * - message: a sentence, in UTF-8.
+ * - message_length: bytes of message.
+ * - context_json: the record's fields, any JSON object; NULL with context_length 0 for none.
+ * - context_length: bytes of context_json.
+ *
+ * *Errors*: as worker_log_trace().
+ * *Ownership*: the arguments are copied.
+ * *Thread*: any.
+ * *Blocks*: no.
+ */
+worker_status_t worker_log_error(const char *message,
+                                 size_t message_length,
+                                 const char *context_json,
+                                 size_t context_length);
 
 /**
  * Gives the handle that a pointer of the cuda_* functions stands for, so that worker_* functions can use the object.

@@ -123,6 +123,16 @@ typedef uint32_t worker_score_kind_t;
 typedef uint32_t worker_pooling_t;
 
 /**
+ * How much a log record matters: one of the WORKER_LOG_* values.
+ */
+typedef uint32_t worker_log_level_t;
+
+/**
+ * Where the managed worker is in its life: one of the WORKER_STATE_* values.
+ */
+typedef uint32_t worker_state_t;
+
+/**
  * A device prepared for use; only the cuda_* functions give these out.
  */
 typedef uint64_t worker_context_t;
@@ -712,6 +722,174 @@ typedef struct worker_embed_options_t {
 } worker_embed_options_t;
 
 /**
+ * One thing that happened. The texts end in NUL and are valid during the callback only.
+ */
+typedef struct worker_log_record_t {
+  /**
+   * sizeof(worker_log_record_t) in the library's build; members are only added at the end.
+   */
+  uint32_t struct_size;
+  /**
+   * How much it matters.
+   */
+  worker_log_level_t level;
+  /**
+   * Nanoseconds since 1970.
+   */
+  uint64_t timestamp;
+  /**
+   * The event's stable name, such as "worker::model_loaded"; "host" for the host's own records.
+   */
+  const char *target;
+  /**
+   * A sentence for people.
+   */
+  const char *message;
+  /**
+   * The fields, as one JSON object.
+   */
+  const char *fields;
+  /**
+   * Bytes of target, without its NUL.
+   */
+  uint64_t target_length;
+  /**
+   * Bytes of message, without its NUL.
+   */
+  uint64_t message_length;
+  /**
+   * Bytes of fields, without its NUL.
+   */
+  uint64_t fields_length;
+} worker_log_record_t;
+
+/**
+ * Given each log record, one at a time, on a thread of the library that does nothing else. It may be slow (records are
+ * then lost, counted, and their number logged) and may call any function of the library.
+ */
+typedef void (*worker_log_fn)(void *user_data, const struct worker_log_record_t *record);
+
+/**
+ * What worker_bootstrap() made.
+ */
+typedef struct worker_bootstrap_t {
+  /**
+   * In: sizeof(worker_bootstrap_t).
+   */
+  uint32_t struct_size;
+  /**
+   * 0.
+   */
+  uint32_t reserved;
+  /**
+   * The model that the configuration named; 0 when it named none.
+   */
+  worker_model_t model;
+  /**
+   * The worker's name, given or made up; ends in NUL.
+   */
+  char worker_id[136];
+} worker_bootstrap_t;
+
+/**
+ * The managed worker at one moment.
+ */
+typedef struct worker_overview_t {
+  /**
+   * In: sizeof(worker_overview_t).
+   */
+  uint32_t struct_size;
+  /**
+   * Where it is in its life.
+   */
+  worker_state_t state;
+  /**
+   * WORKER_CPU, or the GPU's number.
+   */
+  int32_t device;
+  /**
+   * 1: healthy by the last check, or not checked yet; 0: not.
+   */
+  uint32_t healthy;
+  /**
+   * Seconds since bootstrap; 0 without a worker.
+   */
+  double uptime_seconds;
+  /**
+   * Sessions of this process that ended well.
+   */
+  uint64_t steps_processed;
+  /**
+   * Sessions of this process that failed or ran into their deadline.
+   */
+  uint64_t steps_failed;
+  /**
+   * Sessions running now.
+   */
+  uint64_t sessions_running;
+  /**
+   * Sessions waiting to be let in.
+   */
+  uint64_t sessions_queued;
+  /**
+   * Models loaded.
+   */
+  uint64_t models;
+  /**
+   * Bytes of device memory of those models.
+   */
+  uint64_t memory;
+  /**
+   * The worker's name; ends in NUL; empty without one.
+   */
+  char worker_id[136];
+  /**
+   * Why the last bootstrap failed; ends in NUL; empty unless the state is WORKER_STATE_ERROR.
+   */
+  char reason[504];
+} worker_overview_t;
+
+/**
+ * What the health monitor found last.
+ */
+typedef struct worker_health_t {
+  /**
+   * In: sizeof(worker_health_t).
+   */
+  uint32_t struct_size;
+  /**
+   * 1: everything was in place, or nothing was checked yet; 0: not.
+   */
+  uint32_t healthy;
+  /**
+   * How many checks were made.
+   */
+  uint64_t checks;
+  /**
+   * Seconds since the last check; negative before the first.
+   */
+  double last_check_seconds;
+  /**
+   * Bytes that the last check looked at.
+   */
+  uint64_t checked_bytes;
+  /**
+   * Of these, bytes where they should be.
+   */
+  uint64_t resident_bytes;
+  /**
+   * Why it is not healthy; ends in NUL; empty while it is.
+   */
+  char reason[504];
+} worker_health_t;
+
+/**
+ * Told when health changes, on the monitor's thread. It may call any function of the library but worker_stop() and
+ * worker_transition_to_graceful_shutdown().
+ */
+typedef void (*worker_health_fn)(void *user_data, const struct worker_health_t *health);
+
+/**
  * What the library chooses by itself: the CPU. A GPU is used only when asked for, and never replaced by the CPU.
  */
 #define WORKER_DEVICE_DEFAULT 0
@@ -903,6 +1081,56 @@ typedef struct worker_embed_options_t {
  */
 #define WORKER_POOLING_FIRST 3
 
+/**
+ * The hot path, step by step.
+ */
+#define WORKER_LOG_TRACE 1
+
+/**
+ * Detail for whoever looks for a fault.
+ */
+#define WORKER_LOG_DEBUG 2
+
+/**
+ * The life of workers, models and sessions; the level at first.
+ */
+#define WORKER_LOG_INFO 3
+
+/**
+ * Degraded, or refused but worth another try.
+ */
+#define WORKER_LOG_WARN 4
+
+/**
+ * Needs a person.
+ */
+#define WORKER_LOG_ERROR 5
+
+/**
+ * None was started, or the last one has ended.
+ */
+#define WORKER_STATE_STOPPED 0
+
+/**
+ * worker_bootstrap() is at work.
+ */
+#define WORKER_STATE_STARTING 1
+
+/**
+ * Work is taken.
+ */
+#define WORKER_STATE_RUNNING 2
+
+/**
+ * Running sessions may finish; nothing new is taken.
+ */
+#define WORKER_STATE_SHUTTING_DOWN 3
+
+/**
+ * The last worker_bootstrap() failed; it may be called again.
+ */
+#define WORKER_STATE_ERROR 4
+
 /* Initial values: everything zero, with the struct's size. Such as: worker_event_t event = WORKER_EVENT_INIT; */
 #define WORKER_ERROR_INIT { sizeof(worker_error_t), 0, {0} }
 #define WORKER_DEVICE_INFO_INIT { sizeof(worker_device_info_t), 0, 0, 0, 0, 0, 0, 0, {0}, {0} }
@@ -915,5 +1143,9 @@ typedef struct worker_embed_options_t {
 #define WORKER_USAGE_INIT { sizeof(worker_usage_t), 0, 0, 0, 0, 0, 0, 0 }
 #define WORKER_SCORE_OPTIONS_INIT { sizeof(worker_score_options_t), 0, 0, 0, 0 }
 #define WORKER_EMBED_OPTIONS_INIT { sizeof(worker_embed_options_t), 0, 0, 0 }
+#define WORKER_LOG_RECORD_INIT { sizeof(worker_log_record_t), 0, 0, 0, 0, 0, 0, 0, 0 }
+#define WORKER_BOOTSTRAP_INIT { sizeof(worker_bootstrap_t), 0, 0, {0} }
+#define WORKER_OVERVIEW_INIT { sizeof(worker_overview_t), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, {0}, {0} }
+#define WORKER_HEALTH_INIT { sizeof(worker_health_t), 0, 0, 0, 0, 0, {0} }
 
 #endif  /* WORKER_TYPES_H */
