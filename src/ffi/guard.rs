@@ -144,7 +144,7 @@ unsafe fn clear(error: *mut worker_error_t) -> Result<()> {
     }
     // SAFETY: the caller's; the first member is always there.
     let size = unsafe { (&raw const (*error).struct_size).read_unaligned() };
-    if size < ERROR_MINIMUM || size > super::marshal::STRUCT_MAXIMUM {
+    if !(ERROR_MINIMUM..=super::marshal::STRUCT_MAXIMUM).contains(&size) {
         return Err(Error::new(
             Code::AbiMismatch,
             format!("error: struct_size is {size}, expected {} as WORKER_ERROR_INIT sets", size_of::<worker_error_t>()),
