@@ -228,3 +228,18 @@ fn the_installed_tree_is_whole() {
     assert_eq!(version.trim(), env!("CARGO_PKG_VERSION"));
     assert!(shipped_model().exists());
 }
+
+/// `features/README.md` says which test answers each demand of the story; this keeps it from naming tests that are gone.
+#[test]
+fn every_test_that_the_features_name_exists() {
+    let readme = std::fs::read_to_string(root().join("tests/features/README.md")).unwrap();
+    let mut named = 0;
+    for row in readme.lines().filter(|line| line.starts_with("| ") && line.contains(".rs`")) {
+        let words: Vec<&str> = row.split('`').collect();
+        let file = words.iter().position(|word| word.ends_with(".rs")).unwrap();
+        let source = std::fs::read_to_string(root().join("tests").join(words[file])).expect(words[file]);
+        assert!(source.contains(&format!("fn {}()", words[file + 2])), "{row}");
+        named += 1;
+    }
+    assert!(named >= 20, "{named} rows");
+}

@@ -336,7 +336,8 @@ fn bad_tables_are_refused_by_name() {
         spoil(&mut tiny);
         tiny.refused()
     };
-    let load_failures: [(&str, &dyn Fn(&mut Tiny)); 6] = [
+    type Spoil<'a> = (&'a str, &'a dyn Fn(&mut Tiny));
+    let load_failures: [Spoil; 6] = [
         ("blk.0.attn_q.weight", &|tiny| tiny.tensors[4].shape = [32, 31, 1, 1]),
         ("blk.0.attn_k.weight", &|tiny| tiny.tensors[5].range.end -= 4),
         ("blk.0.ffn_down.weight", &|tiny| tiny.tensors[11].shape = [32, 64, 1, 1]),

@@ -1,7 +1,7 @@
 //! The C door: `extern "C"` functions, one file per section of the header.
 //!
 //! What is public in the files named after the header's sections is the published ABI, and its doc comments are the header's
-//! text. Each function is one guarded call ([`guard`]); arguments are checked by [`marshal`].
+//! text. Each function is one guarded call (`guard`); arguments are checked by `marshal`.
 
 mod callbacks;
 pub mod devices;

@@ -1,7 +1,7 @@
 //! Sessions, scheduler, sampling, stop strings, text streams, constraints.
 //!
 //! [`Model`] loads; [`Model::start`] makes a [`Session`], whose events its host reads from any thread. All sessions of a
-//! model run together on one thread ([`scheduler`]).
+//! model run together on one thread (`scheduler`).
 
 pub mod constraint;
 mod embed;
