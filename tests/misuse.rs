@@ -15,7 +15,7 @@ fn program(name: &'static str) -> PathBuf {
     // Tests of one program run side by side, and must not write it while another runs it.
     static PROGRAMS: OnceLock<()> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
-        for name in ["calls", "life"] {
+        for name in ["calls", "life", "managed"] {
             compile_c(&root().join(format!("tests/misuse/{name}.c")), name, &[]);
         }
     });
@@ -34,12 +34,12 @@ fn every_function_gives_the_right_code_for_every_bad_argument_from_several_threa
 
 #[test]
 fn every_exported_function_is_called_with_bad_arguments() {
-    let calls: String = ["tests/misuse/calls.c", "tests/locked/seeds.c"]
+    let calls: String = ["tests/misuse/calls.c", "tests/misuse/managed.c", "tests/locked/seeds.c"]
         .iter()
         .map(|path| std::fs::read_to_string(root().join(path)).unwrap())
         .collect();
     for name in c_host::declared_functions(&c_host::header("worker_ffi.h")) {
-        assert!(calls.contains(&format!("{name}(")), "{name} is in neither program");
+        assert!(calls.contains(&format!("{name}(")), "{name} is in none of the programs");
     }
 }
 
@@ -63,6 +63,18 @@ fn a_process_may_exit_in_mid_stream() {
     for _ in 0..20 {
         assert_eq!(run("life", &["leaves"]), ALL_WELL);
     }
+}
+
+#[test]
+fn the_managed_worker_lives_a_thousand_times() {
+    assert_eq!(must_run(Command::new(program("managed")).arg(tiny_model())), ALL_WELL);
+}
+
+#[test]
+fn what_a_callback_throws_goes_no_further() {
+    let source = root().join("tests/misuse/throwing.cpp");
+    let program = c_host::compile_cpp(&source, "throwing");
+    assert_eq!(must_run(Command::new(program).arg(tiny_model())), ALL_WELL);
 }
 
 fn under_valgrind(name: &'static str, before: &[&str], after: &[&str]) {
@@ -91,4 +103,9 @@ fn valgrind_finds_no_error_and_no_lost_byte_in_an_ordinary_life() {
 #[test]
 fn valgrind_finds_no_error_and_no_lost_byte_in_bad_calls() {
     under_valgrind("calls", &[], &["1"]);
+}
+
+#[test]
+fn valgrind_finds_no_error_and_no_lost_byte_in_the_managed_workers_lives() {
+    under_valgrind("managed", &[], &["100"]);
 }

@@ -4,6 +4,7 @@
 //! that calls back into the library cannot deadlock. When the queue is full, records are dropped and counted; the
 //! next one that gets through says how many were lost.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, AtomicU8, Ordering};
@@ -192,6 +193,7 @@ impl Delivery {
         let thread = std::thread::Builder::new()
             .name("worker-log".to_owned())
             .spawn(move || {
+                EMPTYING.set(Arc::as_ptr(&source) as usize);
                 while let Some((record, lost)) = source.pop() {
                     if lost > 0 {
                         sink(&lost_records(lost));
@@ -208,7 +210,8 @@ impl Drop for Delivery {
     fn drop(&mut self) {
         self.queue.close();
         let Some(thread) = self.thread.take() else { return };
-        if thread.thread().id() != std::thread::current().id() {
+        // Not by the thread's id: asking for it costs a host's thread memory that only its end gives back.
+        if EMPTYING.get() != Arc::as_ptr(&self.queue) as usize {
             // A sink does not panic through here: the door's sinks contain what their callbacks throw.
             let _ended = thread.join();
         }
@@ -368,6 +371,10 @@ fn state() -> &'static State {
 
 /// The level in force: the least that is delivered, or `OFF` while there is no sink.
 static LIVE: AtomicU8 = AtomicU8::new(OFF);
+thread_local! {
+    /// The queue that this thread empties, by its address; 0 on all other threads.
+    static EMPTYING: Cell<usize> = const { Cell::new(0) };
+}
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 /// Kept for the life of the process: `tracing` remembers which dispatchers an event's place has met.
 static DISPATCH: Lazy<Dispatch> = Lazy::new(|| Dispatch::new(Bridge));

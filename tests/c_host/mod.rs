@@ -87,12 +87,20 @@ pub fn output_of(command: &mut Command, limit: Duration) -> Output {
 
 /// Compiles a C program against `include/` and the library of this build.
 pub fn compile_c(source: &Path, name: &str, flags: &[&str]) -> PathBuf {
+    compile(Command::new("cc").args(["-std=c11", "-D_GNU_SOURCE"]).args(flags), source, name)
+}
+
+/// The same for a program in C++.
+pub fn compile_cpp(source: &Path, name: &str) -> PathBuf {
+    compile(Command::new("c++").arg("-std=c++17"), source, name)
+}
+
+fn compile(compiler: &mut Command, source: &Path, name: &str) -> PathBuf {
     let program = scratch("programs").join(name);
     let folder = library_folder();
     must_run(
-        Command::new("cc")
-            .args(["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"])
-            .args(flags)
+        compiler
+            .args(["-g", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-pthread"])
             .arg(source)
             .arg("-I")
             .arg(root().join("include"))

@@ -2,6 +2,7 @@
 
 use std::mem::{offset_of, size_of};
 
+use worker::ffi::operation_types::*;
 use worker::ffi::session_types::*;
 use worker::ffi::types::*;
 
@@ -56,4 +57,8 @@ layouts! {
     worker_usage_t { struct_size, prompt_tokens, cached_tokens, generated_tokens, queue_seconds, prefill_seconds, decode_seconds, first_token_seconds }
     worker_score_options_t { struct_size, kind, kv_type, reserved, last }
     worker_embed_options_t { struct_size, pooling, normalize, reserved }
+    worker_log_record_t { struct_size, level, timestamp, target, message, fields, target_length, message_length, fields_length }
+    worker_bootstrap_t { struct_size, reserved, model, worker_id }
+    worker_overview_t { struct_size, state, device, healthy, uptime_seconds, steps_processed, steps_failed, sessions_running, sessions_queued, models, memory, worker_id, reason }
+    worker_health_t { struct_size, healthy, checks, last_check_seconds, checked_bytes, resident_bytes, reason }
 }
