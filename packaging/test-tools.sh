@@ -38,6 +38,7 @@ find_missing() {
     want abidw abigail-tools
     want readelf binutils
     want python3 python3
+    want curl curl
     # Fiddle is Ruby's own foreign function interface; some distributions split it off.
     ruby -rfiddle -rfiddle/import -e '' >/dev/null 2>&1 || add ruby
 }

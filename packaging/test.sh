@@ -1,20 +1,21 @@
 #!/usr/bin/env bash
 # The whole test run, in order, with the time each step took. Called by `make test`.
-# One release build (the installed prefix) and one development build (the tests); nothing is built twice.
+# One release build (the installed prefix, without optional features) and one development build (the tests, with all of
+# them); nothing is built twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 main() {
     step "tools" packaging/test-tools.sh
     step "format" cargo fmt --check
-    step "clippy" cargo clippy --locked --all-targets -- -D warnings
-    step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+    step "clippy" cargo clippy --locked --all-targets --features http -- -D warnings
+    step "documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --features http
     export WORKER_PREFIX="$PWD/target/test-prefix"
     rm -rf "$WORKER_PREFIX"
     step "release build and installation" "${MAKE:-make}" --no-print-directory install PREFIX="$WORKER_PREFIX" DESTDIR=
     echo "== tests (after ${SECONDS}s)"
     # Last, so that its own result lines end the output.
-    exec cargo test --locked
+    exec cargo test --locked --features http
 }
 
 step() {

@@ -24,20 +24,20 @@ pub async fn execute(State(front): State<Front>, headers: HeaderMap, body: Bytes
     let correlation = correlation_id(&headers);
     let mut response = match begin(&front, &body) {
         Ok(job) => Sse::new(events(job)).into_response(),
-        Err(refusal) => refusal,
+        Err(refusal) => *refusal,
     };
     response.headers_mut().insert("x-correlation-id", correlation);
     response
 }
 
-fn begin(front: &Front, body: &[u8]) -> Result<Job, Response> {
+fn begin(front: &Front, body: &[u8]) -> Result<Job, Box<Response>> {
+    let refused = |error: Error| Box::new(Failure(error).into_response());
     let vocabulary = front.shared.model.tokenizer().vocabulary_size();
     let execute =
         validation::read(body, vocabulary).map_err(|errors| (StatusCode::BAD_REQUEST, Json(errors)).into_response())?;
     if front.is_draining() {
-        return Err(Failure(Error::new(Code::ShuttingDown, "the worker is draining")).into_response());
+        return Err(refused(Error::new(Code::ShuttingDown, "the worker is draining")));
     }
-    let refused = |error: Error| Failure(error).into_response();
     lifecycle::admit_new_work().map_err(refused)?;
     let mut jobs = front.shared.jobs.lock();
     if jobs.contains_key(&execute.job_id) {
@@ -194,7 +194,7 @@ fn now() -> String {
 
 /// Year, month and day, so many days after 1970-01-01.
 fn date(mut days: u64) -> (u64, u64, u64) {
-    let leap = |year: u64| year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let leap = |year: u64| year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400));
     let mut year = 1970;
     while days >= 365 + u64::from(leap(year)) {
         days -= 365 + u64::from(leap(year));

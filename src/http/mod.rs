@@ -57,7 +57,6 @@ impl Front {
     }
 
     /// The routes, to serve with axum.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/health", get(health))

@@ -8,7 +8,7 @@
 //! Everything works without a worker too; one is for a host that wants its configuration, health and end in one
 //! place. The lock is never held while a model loads or sessions are waited for: status always answers at once.
 
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -324,7 +324,7 @@ fn start(configuration_json: &str) -> Result<(Arc<Worker>, Option<Arc<Model>>)> 
     Ok((Arc::new(worker), model))
 }
 
-fn load(path: &PathBuf, device: &Arc<Device>, configuration: &Configuration) -> Result<Arc<Model>> {
+fn load(path: &Path, device: &Arc<Device>, configuration: &Configuration) -> Result<Arc<Model>> {
     let options = LoadOptions {
         context_length: configuration.context_length,
         maximum_sessions: configuration.maximum_sessions,

@@ -128,8 +128,8 @@ fn a_callback_may_call_back_and_replace_itself() {
         host::overview();
         unsafe { worker_set_log_callback(None, null_mut(), None) };
     }
-    let seen = Box::leak(Box::new(Mutex::new(0_u32)));
-    assert_eq!(unsafe { worker_set_log_callback(Some(replace), std::ptr::from_mut(seen).cast(), None) }, 0);
+    let seen: &Mutex<u32> = Box::leak(Box::new(Mutex::new(0_u32)));
+    assert_eq!(unsafe { worker_set_log_callback(Some(replace), std::ptr::from_ref(seen).cast_mut().cast(), None) }, 0);
     assert_eq!(log("first", ""), 0);
     host::wait_until("the callback", || *seen.lock().unwrap() > 0);
     let lines = listen();
