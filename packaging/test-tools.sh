@@ -38,12 +38,13 @@ find_missing() {
     want cmake cmake
     want pkg-config pkg-config
     want go golang-go
-    want valgrind valgrind
     want abidiff abigail-tools
     want abidw abigail-tools
     want readelf binutils
     want python3 python3
     want curl curl
+    # Where the loader is stripped, valgrind does not start without its debugging symbols.
+    wanted valgrind && { valgrind -q true >/dev/null 2>&1 || { add valgrind; add libc6-dbg; }; }
     # Fiddle is Ruby's own foreign function interface; some distributions split it off.
     wanted ruby && { ruby -rfiddle -rfiddle/import -e '' >/dev/null 2>&1 || add ruby; }
     return 0
