@@ -33,6 +33,7 @@ help:
 
 # The program is compiled with what pkg-config says of the installed library, as any user's would be.
 run:
+	@packaging/test-tools.sh --only pkg-config
 	@$(MAKE) --no-print-directory install PREFIX="$(RUN_PREFIX)" DESTDIR=
 	@export PKG_CONFIG_PATH="$(RUN_PREFIX)/lib/pkgconfig"; \
 	mkdir -p "$(RUN_PREFIX)/bin"; \

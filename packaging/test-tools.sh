@@ -2,25 +2,30 @@
 # Installs what `make test` needs and this machine lacks (Debian and its relatives). What is there is left alone.
 set -euo pipefail
 
+# With --only: the tools to look at, with a space around each.
+only=""
+
 main() {
     case "${1:-}" in
         "") ;;
+        --only) shift; only=" $* " ;;
         -h | --help) usage; exit 0 ;;
         *) usage >&2; exit 2 ;;
     esac
-    need_cargo
+    [ -n "$only" ] || need_cargo
     find_missing
     if [ "${#missing[@]}" -gt 0 ]; then
         install_packages "${missing[@]}"
         find_missing
         [ "${#missing[@]}" -eq 0 ] || fail "still missing after installation: ${missing[*]}"
     fi
-    echo "test tools: all present"
+    [ -n "$only" ] || echo "test tools: all present"
 }
 
 usage() {
-    echo "usage: packaging/test-tools.sh"
+    echo "usage: packaging/test-tools.sh [--only TOOL...]"
     echo "Checks for each tool the tests use and installs the Debian packages of those missing (as root, or through sudo)."
+    echo "With --only, looks at the named tools alone."
 }
 
 # A tool, the shell test that shows it works, and the Debian package that brings it.
@@ -33,18 +38,24 @@ find_missing() {
     want cmake cmake
     want pkg-config pkg-config
     want go golang-go
-    want valgrind valgrind
     want abidiff abigail-tools
     want abidw abigail-tools
     want readelf binutils
     want python3 python3
     want curl curl
+    # Where the loader is stripped, valgrind does not start without its debugging symbols.
+    wanted valgrind && { valgrind -q true >/dev/null 2>&1 || { add valgrind; add libc6-dbg; }; }
     # Fiddle is Ruby's own foreign function interface; some distributions split it off.
-    ruby -rfiddle -rfiddle/import -e '' >/dev/null 2>&1 || add ruby
+    wanted ruby && { ruby -rfiddle -rfiddle/import -e '' >/dev/null 2>&1 || add ruby; }
+    return 0
 }
 
 want() {
-    command -v "$1" >/dev/null 2>&1 || add "$2"
+    ! wanted "$1" || command -v "$1" >/dev/null 2>&1 || add "$2"
+}
+
+wanted() {
+    [ -z "$only" ] || [[ "$only" == *" $1 "* ]]
 }
 
 add() {
