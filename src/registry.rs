@@ -203,7 +203,12 @@ impl Registry {
 
 impl Kind {
     fn of_tag(tag: u8) -> Option<Self> {
-        [Self::Context, Self::Model, Self::Session].into_iter().find(|kind| *kind as u8 == tag)
+        match tag {
+            b'C' => Some(Self::Context),
+            b'M' => Some(Self::Model),
+            b'S' => Some(Self::Session),
+            _ => None,
+        }
     }
 
     fn name(self) -> &'static str {

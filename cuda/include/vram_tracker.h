@@ -5,9 +5,11 @@
 #define WORKER_VRAM_TRACKER_H
 
 #include <array>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <string>
 
@@ -36,6 +38,23 @@ struct VramUsage {
     uint64_t total() const noexcept;
 };
 
+/* What one owner has, kept as a running sum: reading it takes no lock, for hosts ask often. Between two allocations that are
+ * made at the same moment, a reader may see one without the other. */
+class VramLedger {
+public:
+    VramUsage usage() const noexcept;
+    uint64_t bytes(VramPurpose purpose) const noexcept { return bytes_[static_cast<size_t>(purpose)].load(std::memory_order_relaxed); }
+    uint64_t allocations() const noexcept { return allocations_.load(std::memory_order_relaxed); }
+
+private:
+    friend class VramTracker;
+    void add(VramPurpose purpose, uint64_t bytes) noexcept;
+    void subtract(VramPurpose purpose, uint64_t bytes) noexcept;
+
+    std::array<std::atomic<uint64_t>, vram_purposes> bytes_{};
+    std::atomic<uint64_t> allocations_{0};
+};
+
 /* One per device. All functions may be called from any thread; none calls back while it holds the lock. */
 class VramTracker {
 public:
@@ -49,6 +68,8 @@ public:
     uint64_t allocation_count() const;
     VramUsage usage_breakdown() const;
     VramUsage usage_breakdown(VramOwner owner) const;
+    /* The owner's sum, now and later. */
+    std::shared_ptr<const VramLedger> ledger(VramOwner owner);
     /* For people: total, then MB and bytes per purpose, and the number of allocations. */
     std::string usage_report() const;
 
@@ -58,8 +79,11 @@ private:
         MemoryTag tag;
     };
 
+    std::shared_ptr<VramLedger> &ledger_of(VramOwner owner); /* under the lock */
+
     mutable std::mutex mutex_;
     std::map<const void *, Allocation> allocations_;
+    std::map<VramOwner, std::shared_ptr<VramLedger>> ledgers_;
 };
 
 } // namespace worker

@@ -160,7 +160,13 @@ void engine_model_memory(engine_model *model, engine_memory *out) noexcept {
         require(out, "out");
         *out = engine_memory{};
         require(model, "model");
-        *out = memory_of(model->model.device().tracker().usage_breakdown(model->model.owner()));
+        /* Member by member: hosts ask often, and a copy of a whole struct would wait for each of its stores. */
+        const worker::VramLedger &ledger = model->model.memory();
+        out->weights = ledger.bytes(worker::VramPurpose::ModelWeights);
+        out->kv_cache = ledger.bytes(worker::VramPurpose::KVCache);
+        out->workspace = ledger.bytes(worker::VramPurpose::IntermediateBuffers);
+        out->other = ledger.bytes(worker::VramPurpose::Unknown);
+        out->allocations = ledger.allocations();
     });
 }
 

@@ -29,7 +29,7 @@ std::vector<WeightRange> ranges_of(std::span<const engine_tensor> tensors) {
 } // namespace
 
 Model::Model(Device &device, const engine_load &load)
-    : device_(device), description_(*load.description), owner_(device.new_owner()) {
+    : device_(device), description_(*load.description), owner_(device.new_owner()), ledger_(device.tracker().ledger(owner_)) {
     const std::span<const engine_tensor> tensors(load.tensors, load.tensor_count);
     /* Before gigabytes are moved: can this model run at all? */
     check_model(description_, tensors);

@@ -28,6 +28,7 @@ public:
     Device &device() const noexcept { return device_; }
     const engine_model_description &description() const noexcept { return description_; }
     VramOwner owner() const noexcept { return owner_; }
+    const VramLedger &memory() const noexcept { return *ledger_; }
 
     engine_residency check_residency() const { return health_->check(); }
     engine_residency repair_residency() { return health_->repair(); }
@@ -44,6 +45,7 @@ private:
     Device &device_;
     engine_model_description description_;
     VramOwner owner_;
+    std::shared_ptr<const VramLedger> ledger_; /* of all that is the owner's */
     DeviceMemory block_;           /* the weights, unless they are used where they lie */
     bool recorded_in_place_ = false;
     std::unique_ptr<Health> health_;

@@ -158,6 +158,7 @@ unsafe impl Send for Device {}
 unsafe impl Sync for Device {}
 
 impl From<raw::engine_memory> for MemoryUse {
+    #[inline]
     fn from(memory: raw::engine_memory) -> Self {
         Self {
             weights: memory.weights,

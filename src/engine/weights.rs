@@ -138,6 +138,7 @@ impl Weights {
 
     /// What this model holds on its device: weights, KV caches and workspace.
     #[must_use]
+    #[inline]
     pub fn memory(&self) -> MemoryUse {
         let mut memory = raw::engine_memory::default();
         // SAFETY: the model lives as long as `self`; the pointer is valid for the call.

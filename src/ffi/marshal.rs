@@ -78,7 +78,7 @@ pub(super) fn zeroed<T: Sized32>() -> T {
 pub(super) unsafe fn options_init<T: Sized32>(target: *mut T, size: usize) -> Result<()> {
     required(target, "the struct")?;
     let size = u32::try_from(size).unwrap_or(u32::MAX);
-    check_size::<T>(size, "size")?;
+    check_size::<T>(size, "size", "")?;
     // SAFETY: the caller's.
     unsafe {
         target.cast::<u8>().write_bytes(0, size as usize);
@@ -109,7 +109,7 @@ pub(super) unsafe fn options_and_unknown<T: Sized32>(source: *const T) -> Result
     }
     // SAFETY: the caller's; the first member is always there.
     let size = unsafe { source.cast::<u32>().read_unaligned() };
-    check_size::<T>(size, "options: struct_size")?;
+    check_size::<T>(size, "options", ": struct_size")?;
     let known = (size as usize).min(size_of::<T>());
     // SAFETY: both are valid for `known` bytes, and `options` is a local.
     unsafe {
@@ -127,12 +127,12 @@ pub(super) unsafe fn options_and_unknown<T: Sized32>(source: *const T) -> Result
     Ok((options, unknown))
 }
 
-fn check_size<T: Sized32>(size: u32, name: &str) -> Result<()> {
+fn check_size<T: Sized32>(size: u32, name: &str, member: &str) -> Result<()> {
     if (T::FIRST_SIZE..=STRUCT_MAXIMUM).contains(&size) {
         return Ok(());
     }
     let ours = size_of::<T>();
-    Err(Error::new(Code::AbiMismatch, format!("{name} is {size}, expected {ours} as the _INIT macro sets")))
+    Err(Error::new(Code::AbiMismatch, format!("{name}{member} is {size}, expected {ours} as the _INIT macro sets")))
 }
 
 /// A caller's struct, cleared, that waits for a result.
@@ -149,9 +149,15 @@ pub(super) unsafe fn output_struct<T: Sized32>(target: *mut T, name: &str) -> Re
     required(target, name)?;
     // SAFETY: the caller's; the first member is always there.
     let size = unsafe { target.cast::<u32>().read_unaligned() };
-    check_size::<T>(size, &format!("{name}: struct_size"))?;
-    // SAFETY: the caller's.
-    unsafe { target.cast::<u8>().add(size_of::<u32>()).write_bytes(0, size as usize - size_of::<u32>()) };
+    check_size::<T>(size, name, ": struct_size")?;
+    // SAFETY: the caller's. The usual size apart, for the compiler makes few stores of what it knows the size of.
+    unsafe {
+        if size as usize == size_of::<T>() {
+            target.write_unaligned(zeroed());
+        } else {
+            target.cast::<u8>().add(size_of::<u32>()).write_bytes(0, size as usize - size_of::<u32>());
+        }
+    }
     Ok(OutputStruct { target, size })
 }
 
@@ -165,10 +171,15 @@ impl<T: Sized32> OutputStruct<T> {
     /// Writes a value, as far as the caller's struct goes.
     pub(super) fn write(&self, mut value: T) {
         let size = (self.size as usize).min(size_of::<T>());
-        // SAFETY: `Sized32` promises the first member; the target was valid for `self.size` bytes when this was made.
+        // SAFETY: `Sized32` promises the first member; the target was valid for `self.size` bytes when this was made. The
+        // usual size apart, as above.
         unsafe {
             (&raw mut value).cast::<u32>().write(self.size);
-            std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), self.target.cast(), size);
+            if size == size_of::<T>() {
+                self.target.write_unaligned(value);
+            } else {
+                std::ptr::copy_nonoverlapping((&raw const value).cast::<u8>(), self.target.cast(), size);
+            }
         }
     }
 }

@@ -154,11 +154,12 @@ pub(super) unsafe fn next(handle: worker_session_t, event: *mut worker_event_t, 
     let mut target = unsafe { EventTarget::new(event) }?;
     let entry = session(handle)?;
     let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
-    let (mut reader, remaining) = match timeout {
-        None => (entry.reader(), None),
-        Some(timeout) => {
+    let (mut reader, remaining) = match (entry.reader.try_lock(), timeout) {
+        (Some(reader), _) => (reader, timeout),
+        (None, None) => (entry.reader(), None),
+        (None, Some(timeout)) => {
             let started = Instant::now();
-            // Another thread may be reading: waiting for it is part of the waiting.
+            // Another thread is reading: waiting for it is part of the waiting.
             let Some(reader) = entry.reader.try_lock_for(timeout) else { return Err(timed_out(timeout_ms)) };
             (reader, Some(timeout.saturating_sub(started.elapsed())))
         }

@@ -285,7 +285,8 @@ pub unsafe extern "C" fn worker_session_seed(
     // SAFETY: as this function's.
     unsafe {
         guard::status(error, || {
-            output(out_seed, "out_seed")?.write_with(|| Ok(self::session(session)?.session().seed()))
+            output(out_seed, "out_seed")?
+                .write_with(|| registry().with(session, |entry: &calls::SessionEntry| entry.session().seed()))
         })
     }
 }

@@ -216,6 +216,7 @@ impl Model {
 
     /// What the model holds on its device.
     #[must_use]
+    #[inline]
     pub fn memory(&self) -> MemoryUse {
         self.weights.memory()
     }

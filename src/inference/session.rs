@@ -114,8 +114,8 @@ impl Session {
     ///
     /// An engine failure comes as the error once, then as [`EndReason::Error`].
     pub fn next(&self, timeout: Option<Duration>) -> Result<Next> {
-        // A timeout beyond what the clock can tell is no timeout.
-        let until = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        // When to give up, once there is something to wait for; the clock is not asked for what is there already.
+        let mut until: Option<Option<Instant>> = None;
         let mut output = self.state.output.lock();
         loop {
             if let Some(event) = output.events.pop_front() {
@@ -135,7 +135,8 @@ impl Session {
                 output.end_delivered = true;
                 return Ok(Next::Event(Event::End { reason, usage: output.usage_now() }));
             }
-            match until {
+            // A timeout beyond what the clock can tell is no timeout.
+            match *until.get_or_insert_with(|| timeout.and_then(|timeout| Instant::now().checked_add(timeout))) {
                 None => self.state.changed.wait(&mut output),
                 Some(until) if Instant::now() >= until => return Ok(Next::TimedOut),
                 Some(until) => {

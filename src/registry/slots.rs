@@ -45,6 +45,8 @@ pub const GENERATION_BITS: u32 = 24;
 /// shared lock of one shard, inserting and removing an exclusive one, all for a constant time.
 pub struct SlotTable<T> {
     shards: Box<[Shard<T>]>,
+    /// Of the slot's number, this many bits choose the shard.
+    shard_bits: u32,
     next_shard: AtomicUsize,
     last_generation: u32,
 }
@@ -71,8 +73,10 @@ impl<T> SlotTable<T> {
     #[must_use]
     pub fn new(shards: usize, last_generation: u32) -> Self {
         let shard = || Shard { slots: RwLock::new(Slots { all: Vec::new(), vacant: Vec::new() }) };
+        let shard_bits = shards.next_power_of_two().trailing_zeros();
         Self {
-            shards: (0..shards.next_power_of_two()).map(|_| shard()).collect(),
+            shard_bits,
+            shards: (0..1usize << shard_bits).map(|_| shard()).collect(),
             next_shard: AtomicUsize::new(0),
             last_generation: last_generation.min((1 << GENERATION_BITS) - 1),
         }
@@ -80,7 +84,7 @@ impl<T> SlotTable<T> {
 
     /// Puts a value in; `None`, and the value is dropped, when the shard whose turn it is has no slot left.
     pub fn insert(&self, value: T) -> Option<Place> {
-        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) % self.shards.len();
+        let shard = self.next_shard.fetch_add(1, Ordering::Relaxed) & (self.shards.len() - 1);
         let mut slots = write(&self.shards[shard].slots);
         let index = match slots.vacant.pop() {
             Some(index) => index,
@@ -99,6 +103,7 @@ impl<T> SlotTable<T> {
     }
 
     /// Calls `look` with the value at `place`, under the shard's shared lock.
+    #[inline]
     pub fn with<R>(&self, place: Place, look: impl FnOnce(&T) -> R) -> Result<R, Missing> {
         let (shard, index) = self.split(place.slot);
         let slots = read(&self.shards[shard].slots);
@@ -161,7 +166,7 @@ impl<T> SlotTable<T> {
     }
 
     fn split(&self, slot: u32) -> (usize, usize) {
-        (slot as usize & (self.shards.len() - 1), slot as usize / self.shards.len())
+        (slot as usize & (self.shards.len() - 1), slot as usize >> self.shard_bits)
     }
 }
 
