@@ -43,7 +43,7 @@ TEST(a_lock_beyond_the_limit_says_how_much_is_needed_and_how_to_get_it) {
         void *block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (block == MAP_FAILED) return 12;
         try {
-            const Health health(device, {{"big.weight", block, bytes}}, ENGINE_RESIDENCY_LOCKED);
+            const Health health(device, {{"big.weight", block, bytes}}, {}, ENGINE_RESIDENCY_LOCKED);
         } catch (const CudaError &error) {
             const std::string text = error.what();
             for (const char *part : {"1048576 bytes", "65536 bytes", "ulimit -l", "LimitMEMLOCK=", "CAP_IPC_LOCK"}) {

@@ -66,7 +66,7 @@ std::vector<WeightRange> two_tensors(const MappedFile &file) {
 TEST(residency_names_what_was_evicted_and_repairs_it) {
     CpuDevice device(1);
     const MappedFile file;
-    Health health(device, two_tensors(file), ENGINE_RESIDENCY_VERIFY);
+    Health health(device, two_tensors(file), {}, ENGINE_RESIDENCY_VERIFY);
     LoadProgress progress(nullptr, nullptr, 30 * page);
     health.bring_in(progress);
     engine_residency state = health.check();
@@ -91,7 +91,7 @@ TEST(residency_names_what_was_evicted_and_repairs_it) {
     /* One tensor alone: the other is named, and counted. */
     file.evict();
     device.make_resident(file.data() + 32, 10 * page);
-    Health second_alone(device, {two_tensors(file)[1]}, ENGINE_RESIDENCY_OFF);
+    Health second_alone(device, {two_tensors(file)[1]}, {}, ENGINE_RESIDENCY_OFF);
     CHECK_EQUAL(second_alone.repair().resident, 1u);
 }
 
@@ -126,7 +126,7 @@ TEST(progress_reaches_the_total_and_cancels) {
         state.last = done;
         return state.calls++ == state.cancel_at ? 1 : 0;
     };
-    Health health(device, two_tensors(file), ENGINE_RESIDENCY_OFF);
+    Health health(device, two_tensors(file), {}, ENGINE_RESIDENCY_OFF);
     LoadProgress whole(callback, &seen, 30 * page);
     health.bring_in(whole);
     CHECK_EQUAL(seen.last, 30 * page);
@@ -161,7 +161,7 @@ TEST(locked_weights_stay_and_are_let_go_again) {
     const long before = locked_kilobytes();
     {
         /* Within the 64 KiB that the smallest usual limit allows. */
-        Health health(device, {two_tensors(file)[0]}, ENGINE_RESIDENCY_LOCKED);
+        Health health(device, {two_tensors(file)[0]}, {}, ENGINE_RESIDENCY_LOCKED);
         LoadProgress progress(nullptr, nullptr, 10 * page);
         health.bring_in(progress);
         CHECK(locked_kilobytes() >= before + 10 * 4);
