@@ -107,5 +107,5 @@ fn valgrind_finds_no_error_and_no_lost_byte_in_bad_calls() {
 
 #[test]
 fn valgrind_finds_no_error_and_no_lost_byte_in_the_managed_workers_lives() {
-    under_valgrind("managed", &[], &["100"]);
+    under_valgrind("managed", &[], &["1000"]);
 }
