@@ -15,7 +15,7 @@ main() {
     step "release build and installation" "${MAKE:-make}" --no-print-directory install PREFIX="$WORKER_PREFIX" DESTDIR=
     echo "== tests (after ${SECONDS}s)"
     # Last, so that its own result lines end the output; and all of it, so that one run shows every failure.
-    exec cargo test --locked --features http --no-fail-fast --no-fail-fast
+    exec cargo test --locked --features http --no-fail-fast
 }
 
 step() {
