@@ -59,7 +59,9 @@ void Attention::attend(uint32_t layer, const Layer &tensors, const float *querie
     const KvLayout &layout = cache_->layout();
     const size_t row_stride = static_cast<size_t>(d.heads) * d.head_size, output_stride = static_cast<size_t>(d.heads) * d.value_size;
     const uint64_t count = blocks_.size() * d.kv_heads;
-    parallel_.run(count, [&](unsigned thread, uint64_t number) {
+    uint64_t work = 0;
+    for (const uint32_t position : positions_) work += (uint64_t{position} + 1) * d.heads * (d.head_size + d.value_size);
+    parallel_.run(count, work, [&](unsigned thread, uint64_t number) {
         /* Later rows see more, so they come first. */
         const Block &block = blocks_[blocks_.size() - 1 - number / d.kv_heads];
         const auto head = static_cast<uint32_t>(number % d.kv_heads);

@@ -70,7 +70,7 @@ void CpuForward::order_rows(std::span<const engine_row> rows, RowOrder &order) c
 
 void CpuForward::embed(std::span<const engine_row> rows) {
     const size_t angle_floats = 2 * size_t{rotary_.pairs()};
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) {
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         float *hidden = workspace_.hidden + row * d_.width;
         const Matrix &tokens = model_.token_embedding;
         kernels_.expand_row(tokens.type, tokens.data + rows[row].token * tokens.row_bytes, d_.width, hidden);
@@ -93,15 +93,15 @@ void CpuForward::run_layer(uint32_t number, std::span<const engine_row> rows) {
     const size_t width = d_.width, attended_width = size_t{d_.heads} * d_.value_size;
     parallel_.stop_if_cancelled();
 
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) { normalise(layer.attention_norm, w.hidden + row * width, w.normed + row * width); });
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { normalise(layer.attention_norm, w.hidden + row * width, w.normed + row * width); });
     linear(order_, w.normed, width, width,
            {{&layer.query, w.query, size_t{d_.heads} * d_.head_size},
             {&layer.key, w.key, size_t{d_.kv_heads} * d_.head_size},
             {&layer.value, w.value, size_t{d_.kv_heads} * d_.value_size}});
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) { turn_and_store(number, layer, row); });
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { turn_and_store(number, layer, row); });
     attention_.attend(number, layer, w.query, w.attended, w.thread_scratch, w.thread_stride);
     linear(order_, w.attended, attended_width, attended_width, {{&layer.attention_output, w.projected, width}});
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) {
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         add_projected(layer.post_attention_norm, row);
         normalise(layer.feed_forward_norm, w.hidden + row * width, w.normed + row * width);
     });
@@ -109,7 +109,7 @@ void CpuForward::run_layer(uint32_t number, std::span<const engine_row> rows) {
         experts(layer, rows);
     else
         feed_forward(layer, rows.size());
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) { add_projected(layer.post_feed_forward_norm, row); });
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { add_projected(layer.post_feed_forward_norm, row); });
 }
 
 /* Queries and keys get their norm and their turn; keys and values go to the cache. */
@@ -141,7 +141,7 @@ void CpuForward::feed_forward(const Layer &layer, size_t rows) {
         linear(order_, w.normed, d_.width, d_.width, {{&layer.gate, w.gate, middle}, {&layer.up, w.up, middle}});
     else
         linear(order_, w.normed, d_.width, d_.width, {{&layer.up, w.gate, middle}});
-    parallel_.run_rows(rows, [&](unsigned, uint64_t row) { activate(w.gate + row * middle, d_.gated == 1 ? w.up + row * middle : nullptr); });
+    parallel_.run_rows(rows, uint64_t{middle} * 16, [&](unsigned, uint64_t row) { activate(w.gate + row * middle, d_.gated == 1 ? w.up + row * middle : nullptr); });
     linear(order_, w.gate, middle, middle, {{&layer.down, w.projected, d_.width}});
 }
 
@@ -180,7 +180,7 @@ float *CpuForward::write_outputs(std::span<const engine_row> rows, float *output
     if (scaled || d_.final_softcap != 0.0f) {
         constexpr uint64_t part = 8192;
         const uint64_t parts = (d_.vocabulary + part - 1) / part;
-        parallel_.run(places.size() * parts, [&](unsigned, uint64_t number) {
+        parallel_.run(places.size() * parts, uint64_t{places.size()} * d_.vocabulary * 16, [&](unsigned, uint64_t number) {
             const uint64_t start = number % parts * part, count = std::min<uint64_t>(part, d_.vocabulary - start);
             float *logits = places[number / parts] + start;
             if (scaled)

@@ -10,12 +10,12 @@ void CpuForward::experts(const Layer &layer, std::span<const engine_row> rows) {
     Workspace &w = workspace_;
     const uint32_t used = d_.experts_used;
     linear(order_, w.normed, d_.width, d_.width, {{&layer.router, w.router_scores, d_.experts}});
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) {
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         choose_experts(w.router_scores + row * d_.experts, d_.experts, used, w.expert_chosen + row * used, w.expert_weights + row * used);
     });
     run_experts(layer, rows);
     /* In the order of the choice, which is the row's own. */
-    parallel_.run_rows(rows.size(), [&](unsigned, uint64_t row) {
+    parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         float *projected = w.projected + row * d_.width;
         for (uint32_t rank = 0; rank < used; rank++) {
             const size_t slot = row * used + rank;
@@ -65,7 +65,7 @@ void CpuForward::run_experts(const Layer &layer, std::span<const engine_row> row
     for (const uint32_t slot : expert_slots_) outputs.push_back(w.gate + slot * size_t{d_.feed_forward});
     for (const uint32_t slot : expert_slots_) outputs.push_back(w.up + slot * size_t{d_.feed_forward});
     run({&layer.gate, &layer.up}, d_.feed_forward, d_.width);
-    parallel_.run_rows(slots, [&](unsigned, uint64_t slot) { activate(w.gate + slot * d_.feed_forward, w.up + slot * d_.feed_forward); });
+    parallel_.run_rows(slots, uint64_t{d_.feed_forward} * 16, [&](unsigned, uint64_t slot) { activate(w.gate + slot * d_.feed_forward, w.up + slot * d_.feed_forward); });
 
     inputs.clear();
     outputs.clear();

@@ -26,9 +26,12 @@ public:
     }
 
     /* Calls task(thread, number) once for each number below `count`, in no order: threads take the next as they get free.
-     * Checks for cancelling between tasks, so a task should take a few milliseconds at most. */
-    template <typename Task> void run(uint64_t count, const Task &task) {
-        if (count <= 1 || pool_.threads() == 1) {
+     * Checks for cancelling between tasks, so a task should take a few milliseconds at most. `work` is about how many
+     * multiplications they are together: what takes microseconds is not worth waking threads for, least of all where other
+     * programs want the cores. */
+    template <typename Task> void run(uint64_t count, uint64_t work, const Task &task) {
+        constexpr uint64_t worth_sharing = 256 * 1024;
+        if (count <= 1 || pool_.threads() == 1 || work < worth_sharing) {
             for (uint64_t number = 0; number < count && !cancelled(); number++) task(0u, number);
         } else {
             std::atomic<uint64_t> next{0};
@@ -43,14 +46,14 @@ public:
         stop_if_cancelled();
     }
 
-    /* The same for cheap tasks on rows: several to a turn, and on the caller alone where there are few. */
-    template <typename Task> void run_rows(uint64_t count, const Task &task) {
+    /* The same for cheap tasks on rows, of row_work each: several to a turn, and on the caller alone where there are few. */
+    template <typename Task> void run_rows(uint64_t count, uint64_t row_work, const Task &task) {
         constexpr uint64_t at_once = 8;
         if (count <= at_once / 2) {
             for (uint64_t row = 0; row < count; row++) task(0u, row);
             return;
         }
-        run((count + at_once - 1) / at_once, [&](unsigned thread, uint64_t number) {
+        run((count + at_once - 1) / at_once, count * row_work, [&](unsigned thread, uint64_t number) {
             for (uint64_t row = number * at_once; row < count && row < (number + 1) * at_once; row++) task(thread, row);
         });
     }

@@ -47,7 +47,7 @@ void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns) {
             place += kernels_.prepared_bytes(form, columns);
         }
     }
-    parallel_.run_rows(sources_.size(), [&](unsigned, uint64_t i) { kernels_.prepare(sources_[i].form, sources_[i].row, columns, sources_[i].prepared); });
+    parallel_.run_rows(sources_.size(), columns * 2, [&](unsigned, uint64_t i) { kernels_.prepare(sources_[i].form, sources_[i].row, columns, sources_[i].prepared); });
 }
 
 /* Long lines of weights for decoding, panels for prompts; several turns per thread, so that they end together. */
@@ -63,7 +63,7 @@ uint64_t Products::rows_at_once(const ProductJob &job) const {
 void Products::run(std::span<const ProductJob> jobs, uint64_t columns) {
     prepare(jobs, columns);
     pieces_.clear();
-    uint64_t numbers = 0, first_input = 0;
+    uint64_t numbers = 0, first_input = 0, work = 0;
     for (const ProductJob &job : jobs) {
         const Matrix &matrix = job.weights.matrix;
         if (!job.inputs.empty()) {
@@ -73,10 +73,11 @@ void Products::run(std::span<const ProductJob> jobs, uint64_t columns) {
                                at_once,
                                numbers});
             numbers += (matrix.rows + at_once - 1) / at_once;
+            work += matrix.rows * matrix.columns * job.inputs.size();
         }
         first_input += job.inputs.size();
     }
-    parallel_.run(numbers, [&](unsigned thread, uint64_t number) {
+    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
         const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), number, [](uint64_t n, const Piece &piece) { return n < piece.first_number; });
         const Piece &piece = *(after - 1);
         ProductTask task = piece.task;
