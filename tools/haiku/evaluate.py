@@ -122,13 +122,18 @@ def main():
     parser.add_argument("--temperature", type=float, default=0.7)
     parser.add_argument("--chat", action="store_true",
                         help="ask as the chat template does, with a line end after the request")
+    parser.add_argument("--topics", nargs="+", default=[],
+                        help="these topics, with no bound, in place of the two lists")
     parser.add_argument("--jsonl", action="store_true", help="print every text as a JSON line")
     options = parser.parse_args()
     llama = Llama(options.model)
     failed = False
-    for name, bound in BOUNDS.items():
+    lists = [(name, corpus.read_topics(name), bound) for name, bound in BOUNDS.items()]
+    if options.topics:
+        lists = [("given topics", options.topics, 0.0)]
+    for name, topics, bound in lists:
         records, worst = [], []
-        for topic in corpus.read_topics(name):
+        for topic in topics:
             prompt = f"Write a haiku about {topic}" + ("\n" if options.chat else "")
             texts = write(llama, prompt, range(options.seeds), options.temperature)
             texts = [text or "" for text in texts]

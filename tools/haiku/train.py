@@ -79,7 +79,8 @@ def update(weights, gradients, first, second, rate, step):
             m = MOMENTUM * m + gradient
             direction = orthogonal(gradient + MOMENTUM * m)
             scale = max(1.0, weight.shape[-2] / weight.shape[-1]) ** 0.5
-            return weight * (1 - rate * MATRIX_RATE * DECAY) - rate * MATRIX_RATE * scale * direction, m, v
+            size = rate * MATRIX_RATE
+            return weight * (1 - size * DECAY) - size * scale * direction, m, v
         m = 0.9 * m + 0.1 * gradient
         v = 0.98 * v + 0.02 * gradient * gradient
         corrected = (m / (1 - 0.9 ** step)) / (jnp.sqrt(v / (1 - 0.98 ** step)) + 1e-9)
@@ -106,7 +107,7 @@ def save(path, weights):
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path(__file__).parent / "build")
-    parser.add_argument("--steps", type=int, default=2400)
+    parser.add_argument("--steps", type=int, default=2000)
     parser.add_argument("--seed", type=int, default=20)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
