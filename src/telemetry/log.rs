@@ -403,7 +403,7 @@ mod tests {
     }
 
     fn next(records: &Receiver<Record>) -> Record {
-        records.recv_timeout(Duration::from_secs(5)).unwrap()
+        records.recv_timeout(Duration::from_secs(60)).unwrap()
     }
 
     #[test]
@@ -446,23 +446,22 @@ mod tests {
         let (release, wait) = channel::<()>();
         let (send, records) = channel();
         set_sink(Some(Box::new(move |record: &Record| {
-            let _released = wait.recv_timeout(Duration::from_secs(5));
+            let _released = wait.recv_timeout(Duration::from_secs(60));
             let _sent = send.send(record.clone());
         })));
         let extra = 100;
-        for _ in 0..QUEUE_LIMIT + extra {
+        for _ in 0..QUEUE_LIMIT as u64 + extra {
             event!(Warn, "flood", "again");
         }
         drop(release);
-        host_record(Level::Error, "last", "").ok();
         let mut lost = 0;
-        while let Ok(record) = records.recv_timeout(Duration::from_millis(300)) {
+        while lost < extra - 1 {
+            let record = records.recv_timeout(Duration::from_secs(60)).expect("the loss is told");
             if record.target == "worker::log_records_lost" {
                 let fields: Value = serde_json::from_str(&record.fields).unwrap();
                 lost += fields["count"].as_u64().unwrap();
             }
         }
-        assert!(lost >= 99, "{lost}");
         set_sink(None);
     }
 
@@ -476,7 +475,7 @@ mod tests {
             let _sent = send.send(record.message.clone());
         })));
         host_record(Level::Info, "first", "").unwrap();
-        assert_eq!(receive.recv_timeout(Duration::from_secs(5)).unwrap(), "first");
+        assert_eq!(receive.recv_timeout(Duration::from_secs(60)).unwrap(), "first");
     }
 
     #[test]

@@ -199,7 +199,7 @@ pub fn poll(descriptor: i32, timeout_ms: i32) -> bool {
 pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let begun = Instant::now();
     while !condition() {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{what} did not happen");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what} did not happen");
         std::thread::sleep(Duration::from_millis(2));
     }
 }
