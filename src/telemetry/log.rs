@@ -208,10 +208,12 @@ impl Delivery {
 
 impl Drop for Delivery {
     fn drop(&mut self) {
-        self.queue.close();
-        let Some(thread) = self.thread.take() else { return };
         // Not by the thread's id: asking for it costs a host's thread memory that only its end gives back.
-        if EMPTYING.get() != Arc::as_ptr(&self.queue) as usize {
+        let within = EMPTYING.get() == Arc::as_ptr(&self.queue) as usize;
+        // A sink that removes itself is not called again; one that is removed by others is given what waits.
+        self.queue.close(within);
+        let Some(thread) = self.thread.take() else { return };
+        if !within {
             // A sink does not panic through here: the door's sinks contain what their callbacks throw.
             let _ended = thread.join();
         }
@@ -260,8 +262,13 @@ impl Queue {
         }
     }
 
-    fn close(&self) {
-        self.waiting.lock().closed = true;
+    fn close(&self, discard: bool) {
+        let mut waiting = self.waiting.lock();
+        waiting.closed = true;
+        if discard {
+            waiting.records.clear();
+        }
+        drop(waiting);
         self.filled.notify_all();
     }
 }
@@ -476,6 +483,9 @@ mod tests {
         })));
         host_record(Level::Info, "first", "").unwrap();
         assert_eq!(receive.recv_timeout(Duration::from_secs(60)).unwrap(), "first");
+        // What it logged itself waited when it went: it is not called for it, and ends.
+        let ended = receive.recv_timeout(Duration::from_secs(60));
+        assert_eq!(ended, Err(std::sync::mpsc::RecvTimeoutError::Disconnected));
     }
 
     #[test]
