@@ -8,7 +8,7 @@ mod logs;
 
 use std::time::{Duration, Instant};
 
-use host::{bootstrap, describe, last_error, model_path, overview, start, stories, Turn};
+use host::{bootstrap, describe, last_error, overview, start, stories, Turn};
 use worker::ffi::lifecycle::{worker_stop, worker_transition_to_graceful_shutdown};
 use worker::ffi::operation_types::*;
 use worker::ffi::session_types::*;
@@ -233,5 +233,4 @@ fn the_event_descriptor_is_readable_exactly_while_there_is_something_to_read() {
     host::wait_until("the end", || host::poll(descriptor, 10));
     while paused.next(-1).unwrap().kind == WORKER_EVENT_TOKEN {}
     assert_eq!(worker_stop(), 0);
-    let _model = model_path();
 }
