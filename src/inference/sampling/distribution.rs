@@ -1,7 +1,7 @@
 //! The logits of one position, indexed by the maxima of their blocks, so that the few likeliest tokens are found
 //! without sorting or even visiting most of the vocabulary.
 
-use super::exponential::{block_sums, log_sum, BLOCK};
+use super::exponential::{block_masses, log_sum, BLOCK};
 use crate::error::{Code, Error, Result};
 
 /// A token that is still in the running.
@@ -64,9 +64,9 @@ impl<'a> Distribution<'a> {
         log_sum(self.logits, self.maximum)
     }
 
-    /// The sums of e^((logit - maximum) * scale) over each block.
-    pub(super) fn block_sums(&self, scale: f32) -> Vec<f64> {
-        block_sums(self.logits, self.maximum, scale)
+    /// The masses of e^((logit - maximum) * scale), summed over each block.
+    pub(super) fn block_masses(&self, scale: f32) -> Vec<u64> {
+        block_masses(self.logits, self.maximum, scale)
     }
 
     /// The logits of one block, and the token that the first of them belongs to.
