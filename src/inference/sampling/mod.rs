@@ -23,11 +23,15 @@ mod filters;
 mod penalties;
 pub mod rng;
 
+use std::cell::OnceCell;
+use std::sync::Arc;
+
 use self::distribution::{Candidate, Distribution};
 use self::exponential::{exponential, mass};
 use self::filters::{maximum, Remaining};
 use self::penalties::PenaltyWindow;
 use super::request::SamplingOptions;
+use crate::engine::{Sampling, TokenBias};
 use crate::error::Result;
 
 /// The log-probability of a token and of the likeliest ones.
@@ -42,6 +46,8 @@ pub struct Logprobs {
 /// Chooses the tokens of one session.
 pub struct Sampler {
     options: SamplingOptions,
+    /// The options' logit bias, as a device takes it; made when it is first asked for.
+    biases: OnceCell<Arc<[TokenBias]>>,
     penalties: Option<PenaltyWindow>,
     seed: u64,
     index: u64,
@@ -52,7 +58,7 @@ impl Sampler {
     #[must_use]
     pub fn new(options: SamplingOptions, seed: u64, prompt: &[u32]) -> Self {
         let penalties = PenaltyWindow::new(&options, prompt);
-        Self { options, penalties, seed, index: 0 }
+        Self { options, biases: OnceCell::new(), penalties, seed, index: 0 }
     }
 
     /// Chooses the next token from `logits`, which are changed on the way; `mask` takes out what a constraint forbids.
@@ -74,11 +80,40 @@ impl Sampler {
         } else {
             self.draw(self.filter(distribution))
         };
+        self.accept(token);
+        Ok(token)
+    }
+
+    /// What a device needs to choose the next token as [`sample`](Self::sample) would; `allowed` has a bit for each token that
+    /// the constraint lets through. The token is then given to [`accept`](Self::accept).
+    pub fn parameters(&self, allowed: Option<Vec<u32>>) -> Sampling {
+        let options = &self.options;
+        let biases = self.biases.get_or_init(|| {
+            options.logit_bias.iter().map(|&(token, bias)| TokenBias { token, bias }).collect::<Vec<_>>().into()
+        });
+        Sampling {
+            seed: self.seed,
+            index: self.index,
+            temperature: options.temperature,
+            top_k: options.top_k,
+            typical_p: options.typical_p,
+            top_p: options.top_p,
+            min_p_logarithm: options.min_p.ln(),
+            repetition_penalty: options.repetition_penalty,
+            frequency_penalty: options.frequency_penalty,
+            presence_penalty: options.presence_penalty,
+            window: self.penalties.as_ref().map_or_else(Vec::new, PenaltyWindow::tokens),
+            biases: Arc::clone(biases),
+            allowed,
+        }
+    }
+
+    /// Takes in the token that was chosen.
+    pub fn accept(&mut self, token: u32) {
         self.index += 1;
         if let Some(penalties) = &mut self.penalties {
             penalties.accept(token);
         }
-        Ok(token)
     }
 
     fn filter<'a>(&self, distribution: Distribution<'a>) -> Remaining<'a> {
