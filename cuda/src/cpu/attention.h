@@ -8,7 +8,7 @@
 #include <span>
 #include <vector>
 
-#include "forward_model.h"
+#include "../graph/bound_model.h"
 #include "forward_parallel.h"
 #include "forward_workspace.h"
 #include "kernels.h"

@@ -52,7 +52,7 @@ float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t 
     const std::span<const engine_row> rows(batch.rows + first, count);
     attention_.begin(rows, batch.page_tables, cache);
     workspace_.reserve(count, needs());
-    products_.use(workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
+    products_.use(cache.kind() == KvKind::F32 ? Arithmetic::Exact : d_.experts != 0 ? Arithmetic::Careful : Arithmetic::Fast, workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
     order_rows(rows, order_);
     embed(rows);
     for (uint32_t layer = 0; layer < d_.layers; layer++) run_layer(layer, rows);
