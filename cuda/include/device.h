@@ -39,6 +39,8 @@ public:
     virtual uint64_t process_memory() const noexcept = 0;
     /* Throws when memory cannot be allocated, written and read back, or work cannot be run. */
     virtual void check_health() = 0;
+    /* Throws what is wrong with the device, where that lasts: why an allocation failed, if not for want of memory. */
+    virtual void check_usable() {}
 
     /* Memory of this device, for DeviceMemory alone: it checks the arguments and keeps the ledger.
      * allocate gives nullptr when there is not enough. */
