@@ -2,7 +2,7 @@
 //! without sorting or even visiting most of the vocabulary.
 
 use super::exponential::{block_masses, log_sum, BLOCK};
-use crate::engine::{not_finite, nothing_allowed};
+use crate::engine::{not_finite, nothing_allowed, with_wide_vectors};
 use crate::error::Result;
 
 /// A token that is still in the running.
@@ -29,7 +29,12 @@ pub(super) struct Distribution<'a> {
 impl<'a> Distribution<'a> {
     /// Looks at every logit once.
     pub(super) fn new(logits: &'a [f32]) -> Result<Self> {
-        let block_maxima: Vec<f32> = logits.chunks(BLOCK).map(block_maximum).collect();
+        let mut block_maxima = vec![0.0; logits.len().div_ceil(BLOCK)];
+        with_wide_vectors(|| {
+            for (maximum, block) in block_maxima.iter_mut().zip(logits.chunks(BLOCK)) {
+                *maximum = block_maximum(block);
+            }
+        });
         let maximum =
             block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
         if maximum.is_nan() || maximum == f32::INFINITY {
@@ -113,6 +118,7 @@ impl<'a> Distribution<'a> {
 }
 
 /// The largest logit; NaN if there is any.
+#[inline(always)]
 fn block_maximum(block: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 8];
     let mut poison = [0f32; 8];

@@ -1,5 +1,7 @@
 //! Sums of exponentials over a whole vocabulary, fast enough to be done for every token.
 
+use crate::engine::with_wide_vectors;
+
 /// Logits in one block; a block's sum and maximum stand for it in later searches.
 pub(super) const BLOCK: usize = 64;
 
@@ -71,6 +73,7 @@ pub(super) fn log_sum(logits: &[f32], maximum: f32) -> f64 {
     f64::from(maximum) + logits.chunks(BLOCK).map(|block| block_sum(block, maximum)).sum::<f64>().ln()
 }
 
+#[inline(always)]
 fn block_sum(block: &[f32], maximum: f32) -> f64 {
     // Eight lanes with a fixed assignment: vectorised, and the same order on every machine. A lane adds at most eight
     // terms, so single precision loses no more than the terms themselves have.
