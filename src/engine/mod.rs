@@ -16,7 +16,10 @@ mod weights;
 mod wide;
 
 pub use cache::{KvCache, KvType};
-pub use callback::{call_contained, Callback};
+pub use callback::{
+    ask_contained, ask_fraction_contained, call_contained, release_contained, Callback, FractionQuestion, Question,
+    Release,
+};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
 pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
 pub use forward::{Output, Role, Row};
