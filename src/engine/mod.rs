@@ -7,6 +7,8 @@ mod cache;
 mod callback;
 mod description;
 mod device;
+#[cfg(feature = "emulated-gpu")]
+pub mod emulated;
 mod forward;
 mod raw;
 #[cfg(test)]
@@ -16,7 +18,7 @@ mod weights;
 pub use cache::{KvCache, KvType};
 pub use callback::{call_contained, Callback};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
-pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
+pub use device::{Device, DeviceInformation, DeviceKind, DeviceUsage, MemoryUse, UsageSource};
 pub use forward::{Output, Role, Row};
 pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};
 
