@@ -11,6 +11,7 @@ mod device;
 pub mod emulated;
 mod forward;
 mod raw;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -20,6 +21,8 @@ pub use callback::{call_contained, Callback};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
 pub use device::{Device, DeviceInformation, DeviceKind, DeviceUsage, MemoryUse, UsageSource};
 pub use forward::{Output, Role, Row};
+pub(crate) use sampling::{not_finite, nothing_allowed};
+pub use sampling::{Sampling, TokenBias, TokenCount};
 pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};
 
 /// Positions that a page of the KV cache holds.
