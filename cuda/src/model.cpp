@@ -72,7 +72,7 @@ Model::~Model() {
 }
 
 void Model::run(KvCache &cache, const engine_batch &batch) {
-    check_batch(description_, cache, batch);
+    check_batch(description_, cache, batch, samples());
     if (batch.row_count == 0) return;
     const std::lock_guard turn(turn_);
     forward_->run(batch, cache);

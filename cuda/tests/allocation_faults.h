@@ -23,7 +23,7 @@ inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error
     const std::array<uint32_t, 1> table{1};
     const uint32_t *const tables[] = {table.data()};
     const uint32_t counts[] = {1};
-    const engine_batch batch{rows.data(), rows.size(), tables, counts, 1, nullptr, outputs.data(), outputs.size()};
+    const engine_batch batch{rows.data(), rows.size(), tables, counts, 1, nullptr, outputs.data(), outputs.size(), nullptr, nullptr, 0};
 
     engine_load load = model.load;
     load.mode = mode;

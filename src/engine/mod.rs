@@ -9,6 +9,7 @@ mod description;
 mod device;
 mod forward;
 mod raw;
+mod sampling;
 #[cfg(test)]
 mod tests;
 mod weights;
@@ -18,6 +19,8 @@ pub use callback::{call_contained, Callback};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
 pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
 pub use forward::{Output, Role, Row};
+pub(crate) use sampling::{not_finite, nothing_allowed};
+pub use sampling::{Sampling, TokenBias, TokenCount};
 pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};
 
 /// Positions that a page of the KV cache holds.

@@ -140,6 +140,52 @@ pub struct engine_row {
     pub output: u32,
 }
 
+/// Mirrored by [`super::TokenCount`], field for field.
+#[repr(C)]
+pub struct engine_token_count {
+    pub token: u32,
+    pub count: u32,
+}
+
+/// Mirrored by [`super::TokenBias`], field for field.
+#[repr(C)]
+pub struct engine_token_bias {
+    pub token: u32,
+    pub bias: f32,
+}
+
+#[repr(C)]
+pub struct engine_sampling {
+    pub seed: u64,
+    pub index: u64,
+    pub window: *const engine_token_count,
+    pub window_count: u64,
+    pub biases: *const engine_token_bias,
+    pub bias_count: u64,
+    pub allowed: *const u32,
+    pub temperature: f32,
+    pub top_k: u32,
+    pub typical_p: f32,
+    pub top_p: f32,
+    pub min_p_logarithm: f32,
+    pub repetition_penalty: f32,
+    pub frequency_penalty: f32,
+    pub presence_penalty: f32,
+}
+
+pub const ENGINE_SAMPLED: u32 = 0;
+pub const ENGINE_SAMPLED_NOT_FINITE: u32 = 1;
+pub const ENGINE_SAMPLED_NOTHING: u32 = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct engine_sampled {
+    pub status: u32,
+    pub token: u32,
+    pub logit: f32,
+    pub reserved: u32,
+}
+
 #[repr(C)]
 pub struct engine_batch {
     pub rows: *const engine_row,
@@ -150,6 +196,9 @@ pub struct engine_batch {
     pub cancel: *const u32,
     pub outputs: *mut f32,
     pub output_capacity: u64,
+    pub samplings: *const engine_sampling,
+    pub sampled: *mut engine_sampled,
+    pub sampling_count: u64,
 }
 
 extern "C" {
@@ -198,6 +247,7 @@ extern "C" {
     ) -> i32;
     pub fn engine_cache_free(cache: *mut engine_cache);
     pub fn engine_cache_copy_page(cache: *mut engine_cache, from: u32, to: u32, error: *mut engine_error) -> i32;
+    pub fn engine_model_samples(model: *mut engine_model) -> u32;
     pub fn engine_forward(
         model: *mut engine_model,
         cache: *mut engine_cache,

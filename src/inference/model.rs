@@ -20,7 +20,7 @@ use super::session::{EndReason, Session, SessionState};
 use super::stop::StopMatcher;
 use crate::engine::{
     Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ModelDescription, ResidencyPolicy, ResidencyReport, Row,
-    TensorRole, TensorSource, Weights, PAGE_TOKENS,
+    Sampling, TensorRole, TensorSource, Weights, PAGE_TOKENS,
 };
 use crate::error::{Code, Error, Result};
 use crate::event;
@@ -413,9 +413,20 @@ impl Engine for WeightsEngine {
         self.cache.pages()
     }
 
-    fn forward(&mut self, rows: &[Row], page_tables: &[&[u32]], cancel: &AtomicU32, outputs: &mut [f32]) -> Result<()> {
+    fn samples(&self) -> bool {
+        self.weights.samples()
+    }
+
+    fn forward(
+        &mut self,
+        rows: &[Row],
+        page_tables: &[&[u32]],
+        samplings: &[Sampling],
+        cancel: &AtomicU32,
+        outputs: &mut [f32],
+    ) -> Result<Vec<Result<u32>>> {
         let _turn = self.turn.lock();
-        self.weights.forward(&self.cache, rows, page_tables, cancel, outputs)
+        self.weights.forward_and_sample(&self.cache, rows, page_tables, samplings, cancel, outputs)
     }
 }
 
@@ -430,8 +441,8 @@ impl Vocabulary for Tokenizer {
 }
 
 impl TokenConstraint for Constraint {
-    fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
-        self.mask(logits)
+    fn allowed(&mut self, tokens: usize) -> Result<Vec<u32>> {
+        self.allowed(tokens)
     }
 
     fn accept(&mut self, token: u32) -> Result<()> {

@@ -1,8 +1,9 @@
 //! The logits of one position, indexed by the maxima of their blocks, so that the few likeliest tokens are found
 //! without sorting or even visiting most of the vocabulary.
 
-use super::exponential::{block_sums, log_sum, BLOCK};
-use crate::error::{Code, Error, Result};
+use super::exponential::{block_masses, log_sum, BLOCK};
+use crate::engine::{not_finite, nothing_allowed};
+use crate::error::Result;
 
 /// A token that is still in the running.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -33,16 +34,10 @@ impl<'a> Distribution<'a> {
             block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
         if maximum.is_nan() || maximum == f32::INFINITY {
             let token = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY).unwrap_or(0);
-            return Err(Error::new(
-                Code::InferenceFailed,
-                format!("the model's logit for token {token} is {}; expected a finite number", logits[token]),
-            ));
+            return Err(not_finite(token as u32, logits[token]));
         }
         if maximum == f32::NEG_INFINITY {
-            return Err(Error::new(
-                Code::InferenceFailed,
-                "no token may follow: every one is forbidden by the constraint or the logit bias",
-            ));
+            return Err(nothing_allowed());
         }
         Ok(Self { logits, block_maxima, maximum })
     }
@@ -64,9 +59,9 @@ impl<'a> Distribution<'a> {
         log_sum(self.logits, self.maximum)
     }
 
-    /// The sums of e^((logit - maximum) * scale) over each block.
-    pub(super) fn block_sums(&self, scale: f32) -> Vec<f64> {
-        block_sums(self.logits, self.maximum, scale)
+    /// The masses of e^((logit - maximum) * scale), summed over each block.
+    pub(super) fn block_masses(&self, scale: f32) -> Vec<u64> {
+        block_masses(self.logits, self.maximum, scale)
     }
 
     /// The logits of one block, and the token that the first of them belongs to.
@@ -138,6 +133,7 @@ fn block_maximum(block: &[f32]) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn logits(count: usize, seed: u32) -> Vec<f32> {
         let mut state = seed;

@@ -4,7 +4,7 @@
 //! was found. Every filter keeps at least one.
 
 use super::distribution::{Candidate, Distribution};
-use super::exponential::exponential;
+use super::exponential::{exponential, mass};
 
 /// What is left to draw from.
 pub(super) enum Remaining<'a> {
@@ -28,32 +28,34 @@ impl<'a> Remaining<'a> {
         }
     }
 
-    /// Keeps the tokens whose surprise is closest to the expected one, until their probabilities pass `mass`.
-    pub(super) fn typical(self, mass: f64) -> Self {
+    /// Keeps the tokens whose surprise is closest to the expected one, until their probabilities pass `share`.
+    pub(super) fn typical(self, share: f64) -> Self {
         let candidates = self.into_candidates();
         let maximum = maximum(&candidates);
         let mut ranked = ranked_by_likelihood(&candidates, maximum);
-        let total: f64 = ranked.iter().map(|ranked| ranked.weight).sum();
-        let log_total = total.ln() + f64::from(maximum);
-        let surprise = |ranked: &Ranked| log_total - f64::from(ranked.candidate.logit);
-        let expected = ranked.iter().map(|ranked| ranked.weight * surprise(ranked)).sum::<f64>() / total;
-        ranked.iter_mut().for_each(|ranked| ranked.rank = (surprise(ranked) - expected).abs());
-        let kept = fewest_reaching(&mut ranked, |sum| sum > mass * total);
+        let total: u64 = ranked.iter().map(|ranked| ranked.mass).sum();
+        // How much more surprising than the likeliest one: that one's own surprise is in all of them.
+        let excess = |ranked: &Ranked| f64::from(maximum) - f64::from(ranked.candidate.logit);
+        let weighted = |ranked: &Ranked| (ranked.mass as f64 * excess(ranked)).round_ties_even() as u64;
+        let expected = ranked.iter().map(weighted).sum::<u64>() as f64 / total as f64;
+        ranked.iter_mut().for_each(|ranked| ranked.rank = (excess(ranked) - expected).abs());
+        let kept = fewest_reaching(&mut ranked, ((share * total as f64).floor() as u64 + 1).min(total));
         ranked.truncate(kept);
         Self::Some(rising(ranked.into_iter().map(|ranked| ranked.candidate).collect()))
     }
 
-    /// Keeps the fewest likeliest tokens whose probabilities reach `mass`.
-    pub(super) fn top_p(self, mass: f64) -> Self {
+    /// Keeps the fewest likeliest tokens whose probabilities reach `share`.
+    pub(super) fn top_p(self, share: f64) -> Self {
+        let target = |total: u64| ((share * total as f64).ceil() as u64).clamp(1, total);
         let candidates = match self {
             Self::All(distribution) => {
-                let total: f64 = distribution.block_sums(1.0).iter().sum();
+                let total: u64 = distribution.block_masses(1.0).iter().sum();
                 // A model that is sure of itself needs only a few tokens; then nothing else is even looked at.
                 let likeliest = distribution.top(LIKELY_ENOUGH);
                 let mut ranked = ranked_by_likelihood(&likeliest, distribution.maximum());
-                let reached: f64 = ranked.iter().map(|ranked| ranked.weight).sum();
-                if reached >= mass * total {
-                    let kept = fewest_reaching(&mut ranked, |sum| sum >= mass * total);
+                let reached: u64 = ranked.iter().map(|ranked| ranked.mass).sum();
+                if reached >= target(total) {
+                    let kept = fewest_reaching(&mut ranked, target(total));
                     return Self::Some(rising(likeliest[..kept].to_vec()));
                 }
                 distribution.all()
@@ -61,8 +63,8 @@ impl<'a> Remaining<'a> {
             Self::Some(candidates) => candidates,
         };
         let mut ranked = ranked_by_likelihood(&candidates, maximum(&candidates));
-        let total: f64 = ranked.iter().map(|ranked| ranked.weight).sum();
-        let kept = fewest_reaching(&mut ranked, |sum| sum >= mass * total);
+        let total: u64 = ranked.iter().map(|ranked| ranked.mass).sum();
+        let kept = fewest_reaching(&mut ranked, target(total));
         ranked.truncate(kept);
         Self::Some(rising(ranked.into_iter().map(|ranked| ranked.candidate).collect()))
     }
@@ -107,7 +109,7 @@ fn rising(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
 struct Ranked {
     /// Lower comes first.
     rank: f64,
-    weight: f64,
+    mass: u64,
     candidate: Candidate,
 }
 
@@ -122,24 +124,24 @@ fn ranked_by_likelihood(candidates: &[Candidate], maximum: f32) -> Vec<Ranked> {
         .iter()
         .map(|&candidate| Ranked {
             rank: -f64::from(candidate.logit),
-            weight: f64::from(exponential(candidate.logit - maximum)),
+            mass: mass(exponential(candidate.logit - maximum)),
             candidate,
         })
         .collect()
 }
 
-/// How many of `ranked`, in their order, it takes until `enough` holds for the sum of their weights; all where it never
-/// does. Those come to stand first.
+/// How many of `ranked`, in their order, it takes until the sum of their masses reaches `target`, which all together do.
+/// Those come to stand first.
 ///
 /// Halves the part in which the answer lies, so the cost is linear where a sort's would not be.
-fn fewest_reaching(ranked: &mut [Ranked], enough: impl Fn(f64) -> bool) -> usize {
+fn fewest_reaching(ranked: &mut [Ranked], target: u64) -> usize {
     let (mut start, mut end) = (0, ranked.len());
-    let mut sum_before = 0.0;
+    let mut sum_before = 0;
     while end - start > SMALL {
         let middle = start + (end - start) / 2;
         ranked[start..end].select_nth_unstable_by(middle - start, Ranked::order);
-        let sum: f64 = ranked[start..middle].iter().map(|ranked| ranked.weight).sum();
-        if enough(sum_before + sum) {
+        let sum: u64 = ranked[start..middle].iter().map(|ranked| ranked.mass).sum();
+        if sum_before + sum >= target {
             end = middle;
         } else {
             sum_before += sum;
@@ -148,8 +150,8 @@ fn fewest_reaching(ranked: &mut [Ranked], enough: impl Fn(f64) -> bool) -> usize
     }
     ranked[start..end].sort_unstable_by(Ranked::order);
     for (index, item) in ranked[start..end].iter().enumerate() {
-        sum_before += item.weight;
-        if enough(sum_before) {
+        sum_before += item.mass;
+        if sum_before >= target {
             return start + index + 1;
         }
     }
