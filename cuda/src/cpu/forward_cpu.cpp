@@ -45,14 +45,14 @@ WorkspaceNeeds CpuForward::needs() const {
         scratch = std::max(scratch, products_.scratch_floats(columns));
         prepared = std::max(prepared, products_.prepared_bytes(1, columns));
     }
-    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared};
+    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared, attention_.partial_floats()};
 }
 
 float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs) {
     const std::span<const engine_row> rows(batch.rows + first, count);
     attention_.begin(rows, batch.page_tables, cache);
     workspace_.reserve(count, needs());
-    products_.use(workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
+    products_.use(cache.kind() == KvKind::F32 ? Arithmetic::Exact : d_.experts != 0 ? Arithmetic::Careful : Arithmetic::Fast, workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
     order_rows(rows, order_);
     embed(rows);
     for (uint32_t layer = 0; layer < d_.layers; layer++) run_layer(layer, rows);
@@ -99,7 +99,7 @@ void CpuForward::run_layer(uint32_t number, std::span<const engine_row> rows) {
             {&layer.key, w.key, size_t{d_.kv_heads} * d_.head_size},
             {&layer.value, w.value, size_t{d_.kv_heads} * d_.value_size}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { turn_and_store(number, layer, row); });
-    attention_.attend(number, layer, w.query, w.attended, w.thread_scratch, w.thread_stride);
+    attention_.attend(number, layer, w.query, w.attended, w);
     linear(order_, w.attended, attended_width, attended_width, {{&layer.attention_output, w.projected, width}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         add_projected(layer.post_attention_norm, row);

@@ -4,19 +4,14 @@
 
 namespace worker::cpu {
 
-namespace {
-
-constexpr size_t form_count = 1; /* enumerators of PreparedForm */
-
-} // namespace
-
 size_t Products::prepared_bytes(uint64_t rows, uint64_t columns) const {
     size_t bytes = 0;
-    for (size_t form = 0; form < form_count; form++) bytes += rows * kernels_.prepared_bytes(static_cast<PreparedForm>(form), columns);
+    for (size_t form = 0; form < prepared_forms; form++) bytes += rows * kernels_.prepared_bytes(static_cast<PreparedForm>(form), columns);
     return bytes;
 }
 
-void Products::use(std::byte *prepared, float *scratch, size_t scratch_stride) {
+void Products::use(Arithmetic arithmetic, std::byte *prepared, float *scratch, size_t scratch_stride) {
+    arithmetic_ = arithmetic;
     prepared_ = prepared;
     scratch_ = scratch;
     scratch_stride_ = scratch_stride;
@@ -29,11 +24,11 @@ void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns) {
     std::byte *place = prepared_;
     for (size_t j = 0; j < jobs.size(); j++) {
         const ProductJob &job = jobs[j];
-        const PreparedForm form = kernels_.prepared_form(job.weights.matrix.type, job.role);
+        const PreparedForm form = form_of(job);
         size_t same = j, same_start = 0;
         for (size_t other = 0, start = 0; other < j && same == j; start += jobs[other].inputs.size(), other++) {
             if (jobs[other].inputs.data() != job.inputs.data() || jobs[other].inputs.size() != job.inputs.size()) continue;
-            if (kernels_.prepared_form(jobs[other].weights.matrix.type, jobs[other].role) != form) continue;
+            if (form_of(jobs[other]) != form) continue;
             same = other;
             same_start = start;
         }
@@ -68,7 +63,7 @@ void Products::run(std::span<const ProductJob> jobs, uint64_t columns) {
         const Matrix &matrix = job.weights.matrix;
         if (!job.inputs.empty()) {
             const uint64_t at_once = rows_at_once(job);
-            pieces_.push_back({{matrix.type, job.role, matrix.data, matrix.row_bytes, matrix.columns, 0, matrix.rows, job.weights.bias,
+            pieces_.push_back({{matrix.type, job.role, form_of(job), matrix.data, matrix.row_bytes, matrix.columns, 0, matrix.rows, job.weights.bias,
                                 inputs_.data() + first_input, job.outputs.data(), job.inputs.size(), nullptr},
                                at_once,
                                numbers});

@@ -31,7 +31,7 @@ public:
     size_t scratch_floats(uint64_t columns) const { return kernels_.product_scratch(columns); }
 
     /* 64-byte aligned; scratch is per thread. */
-    void use(std::byte *prepared, float *scratch, size_t scratch_stride);
+    void use(Arithmetic arithmetic, std::byte *prepared, float *scratch, size_t scratch_stride);
 
     /* Runs the jobs as one piece of parallel work. All inputs have `columns` values; an input that several jobs share is
      * prepared once per form when the jobs name it in the same order. */
@@ -46,9 +46,11 @@ private:
 
     void prepare(std::span<const ProductJob> jobs, uint64_t columns);
     uint64_t rows_at_once(const ProductJob &job) const;
+    PreparedForm form_of(const ProductJob &job) const { return kernels_.prepared_form(job.weights.matrix.type, job.role, arithmetic_); }
 
     const KernelTable &kernels_;
     Parallel &parallel_;
+    Arithmetic arithmetic_ = Arithmetic::Fast;
     std::byte *prepared_ = nullptr;
     float *scratch_ = nullptr;
     size_t scratch_stride_ = 0;

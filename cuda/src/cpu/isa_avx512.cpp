@@ -42,7 +42,9 @@ struct NibbleTable {
 #include "isa_vector_avx512.inc"
 
 #include "isa_formats.inc"
+#include "isa_integers.inc"
 
+#include "isa_integer_products.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"

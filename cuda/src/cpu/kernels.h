@@ -21,15 +21,55 @@ namespace worker::cpu {
  * reading of the weights. A row's arithmetic follows its role, so a kernel may be chosen for each. */
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
-/* How activations are laid out for a product; chosen by weight type and role alone. */
+/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights: to 16 bits for
+ * decode rows, which wait for memory anyway, and to 8 for prompt rows. Careful takes 16 bits for both: where experts are
+ * chosen by what the products give, 8 choose others too often. */
+enum class Arithmetic : uint32_t { Exact, Careful, Fast };
+
+/* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
 enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
+    Bytes,  /* IntegerRow<int8_t> */
+    Words,  /* IntegerRow<int16_t> */
+};
+constexpr size_t prepared_forms = 3; /* enumerators of PreparedForm */
+
+/*
+ * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
+ * and for any number of rows at once, to the last bit:
+ *
+ * Of each 32 columns, m = max |x|, d = m / most and q = x * (most / m) rounded to the nearest, ties to even; q = 0 where m
+ * is below 2^-110, and q = 0 with d = NaN where an x is not finite. A weight is scale * (level - offset) - minimum, with
+ * scale and minimum the same for a group of 16 or 32 columns (isa_integers.inc). Group g adds to chain[g % 16], by rising g
+ * and with each operation rounded once:
+ *     fma(float(sum(level * q) - offset * sum(q)), scale * d, chain)
+ *     fma(-minimum, d * float(sum(q)), chain), for types with minima
+ * The sums of integers are exact in 32 bits. The chains end in the tree of sum() (lanes 8 apart, then 4, 2, 1); the bias is
+ * added last.
+ */
+template <typename Integer> struct IntegerRow {
+    /* A word is 256 * high + low, both of a byte, for kernels that multiply bytes. */
+    static constexpr int most = sizeof(Integer) == 1 ? 127 : 127 * 256;
+
+    static constexpr uint64_t padded(uint64_t columns) { return (columns + 511) / 512 * 512; }
+    static constexpr size_t bytes(uint64_t columns) {
+        return padded(columns) * sizeof(Integer) + padded(columns) / 32 * sizeof(float) + padded(columns) / 16 * sizeof(int32_t);
+    }
+
+    IntegerRow(const std::byte *prepared, uint64_t columns)
+        : q(reinterpret_cast<const Integer *>(prepared)), d(reinterpret_cast<const float *>(q + padded(columns))),
+          sums(reinterpret_cast<const int32_t *>(d + padded(columns) / 32)) {}
+
+    const Integer *q;    /* [padded], with zeros behind the columns, as in the others */
+    const float *d;      /* [padded / 32] */
+    const int32_t *sums; /* [padded / 16]: of q */
 };
 
 /* outputs[i][row] = sum over k of weights[row][k] * inputs[i][k], + bias[row], for row in [first_row, last_row). */
 struct ProductTask {
     TensorType type;
     Role role;
+    PreparedForm form; /* of the inputs: prepared_form() of type, role and the call's arithmetic */
     const std::byte *weights;
     size_t row_bytes;
     uint64_t columns;
@@ -41,6 +81,9 @@ struct ProductTask {
     uint64_t count;
     float *scratch; /* product_scratch floats, 64-byte aligned */
 };
+
+/* Positions that attention takes at once, aligned: their results are joined in order, so that a long context can be shared out. */
+constexpr uint32_t attention_span = 512;
 
 /* Attention of some query rows of one sequence to the cached positions, for one KV head. */
 struct AttentionTask {
@@ -86,7 +129,7 @@ struct KernelTable {
     /* One row of stored values as floats; columns as the row has, any address. */
     void (*expand_row)(TensorType type, const std::byte *row, uint64_t columns, float *output);
 
-    PreparedForm (*prepared_form)(TensorType type, Role role);
+    PreparedForm (*prepared_form)(TensorType type, Role role, Arithmetic arithmetic);
     size_t (*prepared_bytes)(PreparedForm form, uint64_t columns); /* a multiple of 64 */
     void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
     size_t (*product_scratch)(uint64_t columns);
@@ -94,8 +137,13 @@ struct KernelTable {
 
     /* For tasks of at most so many queries (rows * group) that see at most so many positions, from the first row's first to
      * the last row's last. */
-    size_t (*attention_scratch)(uint32_t head_size, uint32_t value_size, uint32_t queries, uint64_t positions);
+    size_t (*attention_scratch)(uint32_t kind, uint32_t head_size, uint32_t value_size, uint32_t queries, uint64_t positions);
     void (*attend)(const AttentionTask &task);
+    /* attend() in parts, with the same bits, for caches that do not hold floats: each span that the rows see into
+     * attention_partial floats (64-byte aligned), then the first such span's and those after it together. */
+    size_t (*attention_partial)(uint32_t value_size, uint32_t queries);
+    void (*attend_span)(const AttentionTask &task, uint32_t span, float *partial);
+    void (*join_spans)(const AttentionTask &task, uint32_t spans, float *partials);
     /* One head's key or value into a row of the cache. */
     void (*store_kv)(uint32_t kind, const float *row, uint32_t count, std::byte *output);
 

@@ -10,7 +10,9 @@
 #include <string>
 
 using worker::TensorType;
+using worker::cpu::Arithmetic;
 using worker::cpu::KernelTable;
+using worker::cpu::PreparedForm;
 using worker::cpu::Role;
 
 namespace {
@@ -27,6 +29,7 @@ struct Problem {
     const KernelTable &table;
     TensorType type;
     Role role;
+    PreparedForm form;
     uint64_t rows, columns, count;
     std::vector<std::byte> weights;
     std::vector<float> bias;
@@ -34,12 +37,11 @@ struct Problem {
     Aligned prepared, scratch;
     std::vector<const std::byte *> inputs;
 
-    Problem(const KernelTable &kernels, TensorType stored, Role of, uint64_t row_count, uint64_t column_count, uint64_t vectors)
-        : table(kernels), type(stored), role(of), rows(row_count), columns(column_count), count(vectors) {
+    Problem(const KernelTable &kernels, TensorType stored, Role of, Arithmetic arithmetic, uint64_t row_count, uint64_t column_count, uint64_t vectors)
+        : table(kernels), type(stored), role(of), form(kernels.prepared_form(stored, of, arithmetic)), rows(row_count), columns(column_count), count(vectors) {
         Random random(rows * 1000 + columns + static_cast<uint64_t>(type));
         weights = random_rows(type, rows, columns, random);
         bias = random_numbers(random, rows);
-        const worker::cpu::PreparedForm form = table.prepared_form(type, role);
         const size_t bytes = table.prepared_bytes(form, columns);
         prepared = aligned(bytes * count);
         scratch = aligned(table.product_scratch(columns) * sizeof(float));
@@ -54,7 +56,7 @@ struct Problem {
     void multiply(uint64_t first_row, uint64_t last_row, uint64_t first, uint64_t vectors, std::vector<std::vector<float>> &outputs) {
         std::vector<float *> places;
         for (uint64_t i = first; i < first + vectors; i++) places.push_back(outputs[i].data());
-        table.product({type, role, weights.data(), worker::row_bytes(type, columns), columns, first_row, last_row, bias.data(), inputs.data() + first,
+        table.product({type, role, form, weights.data(), worker::row_bytes(type, columns), columns, first_row, last_row, bias.data(), inputs.data() + first,
                        places.data(), vectors, static_cast<float *>(scratch.get())});
     }
 
@@ -64,6 +66,15 @@ struct Problem {
                std::to_string(columns);
     }
 };
+
+/* What the integer product makes of activations. */
+void round_to_integers(std::vector<float> &row, float limit) {
+    for (size_t block = 0; block < row.size(); block += 32) {
+        float most = 0;
+        for (size_t i = block; i < block + 32; i++) most = std::max(most, std::fabs(row[i]));
+        for (size_t i = block; i < block + 32; i++) row[i] = std::nearbyint(row[i] * (limit / most)) * (most / limit);
+    }
+}
 
 void check_problem(Problem &problem) {
     std::vector<std::vector<float>> together = problem.empty(), alone = problem.empty();
@@ -75,13 +86,16 @@ void check_problem(Problem &problem) {
     if (together != alone) harness::fail(__FILE__, __LINE__, problem.name() + ": a row depends on its company");
 
     std::vector<float> expanded(problem.columns);
+    std::vector<std::vector<float>> multiplied = problem.activations;
+    if (problem.form != PreparedForm::Floats)
+        for (std::vector<float> &row : multiplied) round_to_integers(row, problem.form == PreparedForm::Bytes ? 127.0f : 32512.0f);
     const size_t row_bytes = worker::row_bytes(problem.type, problem.columns);
     for (uint64_t row = 0; row < problem.rows; row++) {
         worker::dequantise(problem.type, problem.weights.data() + row * row_bytes, problem.columns, expanded.data());
         for (uint64_t i = 0; i < problem.count; i++) {
             double sum = problem.bias[row], magnitude = std::fabs(problem.bias[row]);
             for (uint64_t k = 0; k < problem.columns; k++) {
-                const double product = static_cast<double>(expanded[k]) * problem.activations[i][k];
+                const double product = static_cast<double>(expanded[k]) * multiplied[i][k];
                 sum += product;
                 magnitude += std::fabs(product);
             }
@@ -98,20 +112,22 @@ TEST(products_are_right_and_independent_of_their_company) {
     for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
         for (const worker::TensorTypeTraits &traits : worker::tensor_types())
             for (const Role role : {Role::Prompt, Role::Decode})
-                for (const uint64_t blocks : {1u, 2u, 3u, 5u, 21u}) {
-                    const uint64_t columns = traits.block_length == 1 ? blocks * 13 : blocks * traits.block_length;
-                    Problem problem(*table, traits.type, role, 1 + blocks * 7, columns, 9);
-                    check_problem(problem);
-                }
+                for (const Arithmetic arithmetic : {Arithmetic::Exact, Arithmetic::Careful, Arithmetic::Fast})
+                    for (const uint64_t blocks : {1u, 2u, 3u, 5u, 21u}) {
+                        const uint64_t columns = traits.block_length == 1 ? blocks * 13 : blocks * traits.block_length;
+                        Problem problem(*table, traits.type, role, arithmetic, 1 + blocks * 7, columns, 9);
+                        check_problem(problem);
+                    }
 }
 
 TEST(products_with_long_rows_are_right) {
     for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
         for (const TensorType type : {TensorType::F32, TensorType::Q8_0, TensorType::Q4_K})
-            for (const Role role : {Role::Prompt, Role::Decode}) {
-                Problem problem(*table, type, role, 5, 19200, 5);
-                check_problem(problem);
-            }
+            for (const Role role : {Role::Prompt, Role::Decode})
+                for (const Arithmetic arithmetic : {Arithmetic::Exact, Arithmetic::Careful, Arithmetic::Fast}) {
+                    Problem problem(*table, type, role, arithmetic, 5, 19200, 5);
+                    check_problem(problem);
+                }
 }
 
 TEST(the_kernel_path_can_be_read) {
