@@ -7,6 +7,8 @@ mod cache;
 mod callback;
 mod description;
 mod device;
+#[cfg(feature = "emulated-gpu")]
+pub mod emulated;
 mod forward;
 mod raw;
 mod sampling;
@@ -17,7 +19,7 @@ mod weights;
 pub use cache::{KvCache, KvType};
 pub use callback::{call_contained, Callback};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
-pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
+pub use device::{Device, DeviceInformation, DeviceKind, DeviceUsage, MemoryUse, UsageSource};
 pub use forward::{Output, Role, Row};
 pub(crate) use sampling::{not_finite, nothing_allowed};
 pub use sampling::{Sampling, TokenBias, TokenCount};

@@ -1,6 +1,6 @@
 #include "emulation/runtime_emulated.h"
 
-#include "emulation/run_grid.h"
+#include "emulation/emulator.h"
 
 #include <algorithm>
 #include <cstdio>
@@ -24,6 +24,8 @@ struct Block {
     size_t bytes;
     MemoryKind kind;
     int32_t device;
+    uint64_t number; /* rises */
+    bool pinned;     /* by allocate_pinned */
 };
 
 struct Fault {
@@ -45,6 +47,7 @@ struct World {
     uint64_t next_handle = 1;
     uint64_t memory_requests = 0;
     uint64_t launches = 0;
+    std::string misuse; /* what the last kernel that failed did wrong */
 };
 
 /* Never ended: threads may still free when the process exits. */
@@ -61,6 +64,9 @@ Machine machine_of_environment() {
 }
 
 thread_local int32_t current_device = 0;
+
+constexpr uint32_t most_threads = 1024;
+constexpr size_t most_shared = 96 << 10;
 
 /* The lock, and what the call shall give whatever it does. */
 class Call {
@@ -106,7 +112,7 @@ private:
 uint64_t bytes_on(const World &world, int32_t device) {
     uint64_t bytes = 0;
     for (const auto &[begin, block] : world.blocks) {
-        if (block.device == device && block.kind != MemoryKind::Host) bytes += block.bytes;
+        if (block.device == device && !block.pinned) bytes += block.bytes;
     }
     return bytes;
 }
@@ -147,9 +153,9 @@ Status device_properties(int32_t device, gpu::DeviceProperties *out) {
     out->compute_capability = call->machine.compute_capability;
     out->multiprocessors = 4;
     out->warp_size = 32;
-    out->threads_per_block = 1024;
+    out->threads_per_block = most_threads;
     out->shared_memory_per_block = 48 << 10;
-    out->shared_memory_opt_in = 96 << 10;
+    out->shared_memory_opt_in = most_shared;
     return Status::Success;
 }
 
@@ -195,30 +201,29 @@ Status runtime_version(int32_t *version) {
     return Call("runtime_version").status();
 }
 
-Status take_block(Call &call, void **address, size_t bytes, MemoryKind kind) {
+Status take_block(Call &call, void **address, size_t bytes, MemoryKind kind, bool pinned) {
     ++call->memory_requests;
     *address = nullptr;
     if (call.fails()) return call.status();
     if (bytes == 0) return Status::Success;
     const uint64_t used = bytes_on(*call, current_device) + call->machine.foreign_memory;
-    const bool on_device = kind != MemoryKind::Host;
-    if (on_device && (used > call->machine.memory || bytes > call->machine.memory - used)) return call.give(Status::MemoryAllocation);
+    if (!pinned && (used > call->machine.memory || bytes > call->machine.memory - used)) return call.give(Status::MemoryAllocation);
     constexpr size_t alignment = 512;
     void *memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
     if (memory == nullptr) return call.give(Status::MemoryAllocation);
     std::memset(memory, 0xff, bytes); /* NaN in every type: what is read before it is written shows */
-    call->blocks.emplace(static_cast<const char *>(memory), Block{bytes, kind, current_device});
+    call->blocks.emplace(static_cast<const char *>(memory), Block{bytes, kind, current_device, call->memory_requests, pinned});
     *address = memory;
     return Status::Success;
 }
 
 Status allocate(void **address, size_t bytes) {
     Call call("allocate");
-    return take_block(call, address, bytes, call->kind);
+    return take_block(call, address, bytes, call->kind, false);
 }
 Status allocate_pinned(void **address, size_t bytes) {
     Call call("allocate_pinned");
-    return take_block(call, address, bytes, MemoryKind::Host);
+    return take_block(call, address, bytes, MemoryKind::Host, true);
 }
 
 /* A lost device's memory is gone with it; here the host's must still be freed. */
@@ -308,7 +313,13 @@ Status record_event(gpu::Event event, gpu::Stream stream) {
 Status set_shared_memory_limit(const void *, size_t bytes) {
     Call call("set_shared_memory_limit");
     if (call.fails()) return call.status();
-    return bytes <= (96 << 10) ? Status::Success : call.give(Status::InvalidValue);
+    return bytes <= most_shared ? Status::Success : call.give(Status::InvalidValue);
+}
+
+bool fits(const gpu::KernelLaunch &launch) {
+    const auto count = [](gpu::Extent extent) { return uint64_t{extent.x} * extent.y * extent.z; };
+    return count(launch.block) > 0 && count(launch.block) <= most_threads && launch.block.z <= 64 && launch.grid.y <= 65535 &&
+           launch.grid.z <= 65535 && launch.shared_bytes <= most_shared;
 }
 
 Status launch(const gpu::KernelLaunch &launch) {
@@ -318,12 +329,14 @@ Status launch(const gpu::KernelLaunch &launch) {
         ++call->launches;
         if (call.fails()) return call.status();
         if (!is_handle(*call, streams, launch.stream)) return call.give(invalid_handle);
+        if (!fits(launch)) return call.give(Status::InvalidConfiguration);
     }
-    const Status status = gpu::run_grid(launch);
-    if (!is_sticky(status)) return status;
+    const std::string misuse = run(launch);
+    if (misuse.empty()) return Status::Success;
     /* As on a device: the launch itself has succeeded; whoever waits for the kernel learns of it. */
     const std::lock_guard lock(world().mutex);
-    world().sticky[device] = status;
+    world().sticky[device] = Status::LaunchFailure;
+    world().misuse = std::string(launch.name) + ": " + misuse;
     return Status::Success;
 }
 
@@ -355,7 +368,12 @@ const char *error_text(Status status) {
     case Status::NoDevice: return "no CUDA-capable device is detected";
     case Status::InsufficientDriver: return "CUDA driver version is insufficient for CUDA runtime version";
     case Status::IllegalAddress: return "an illegal memory access was encountered";
-    case Status::LaunchFailure: return "unspecified launch failure";
+    case Status::LaunchFailure: {
+        thread_local std::string text; /* lives until this thread asks again */
+        const std::lock_guard lock(world().mutex);
+        text = world().misuse.empty() ? "unspecified launch failure" : world().misuse;
+        return text.c_str();
+    }
     default: return "an emulated error";
     }
 }
@@ -369,6 +387,7 @@ void reset() {
     world().last_error = Status::Success;
     world().fault = Fault{};
     world().kind = MemoryKind::Device;
+    world().misuse.clear();
 }
 
 void set_machine(const Machine &machine) {
@@ -383,11 +402,12 @@ Census census() {
     Call call("census");
     Census census;
     for (const auto &[begin, block] : call->blocks) {
-        if (block.kind == MemoryKind::Host && block.bytes != 0) ++census.pinned_blocks;
-        else {
-            ++census.device_blocks;
-            census.device_bytes += block.bytes;
+        if (block.pinned) {
+            ++census.pinned_blocks;
+            continue;
         }
+        ++census.device_blocks;
+        census.device_bytes += block.bytes;
     }
     census.streams = call->handles[streams].size();
     census.events = call->handles[events].size();
@@ -411,6 +431,17 @@ bool set_kind_of(const void *address, MemoryKind kind) {
     const auto place = block_at(world(), address);
     if (place == world().blocks.end()) return false;
     place->second.kind = kind;
+    return true;
+}
+
+bool set_kind_of_block(uint64_t place, MemoryKind kind) {
+    const std::lock_guard lock(world().mutex);
+    std::map<uint64_t, Block *> in_order;
+    for (auto &[begin, block] : world().blocks) {
+        if (!block.pinned) in_order.emplace(block.number, &block);
+    }
+    if (place >= in_order.size()) return false;
+    std::next(in_order.begin(), static_cast<std::ptrdiff_t>(place))->second->kind = kind;
     return true;
 }
 

@@ -53,6 +53,9 @@ void set_kind_of_allocations(gpu::MemoryKind kind);
 /* The live block that this address lies in becomes of another kind; false when there is none. */
 bool set_kind_of(const void *address, gpu::MemoryKind kind);
 
+/* The same by place: 0 is the block of device memory that was allocated first of those alive. */
+bool set_kind_of_block(uint64_t place, gpu::MemoryKind kind);
+
 /* Every call on this device gives the status from now on, as after a fault that only a new process ends. */
 void lose_device(int32_t device, gpu::Status status);
 
