@@ -7,6 +7,8 @@ mod cache;
 mod callback;
 mod description;
 mod device;
+#[cfg(feature = "emulated-gpu")]
+pub mod emulated;
 mod forward;
 mod raw;
 mod sampling;
@@ -16,9 +18,12 @@ mod weights;
 mod wide;
 
 pub use cache::{KvCache, KvType};
-pub use callback::{call_contained, Callback};
+pub use callback::{
+    ask_contained, ask_fraction_contained, call_contained, release_contained, Callback, FractionQuestion, Question,
+    Release,
+};
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
-pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
+pub use device::{Device, DeviceInformation, DeviceKind, DeviceUsage, MemoryUse, UsageSource};
 pub use forward::{Output, Role, Row};
 pub(crate) use sampling::{not_finite, nothing_allowed};
 pub use sampling::{Sampling, TokenBias, TokenCount};

@@ -31,8 +31,12 @@ enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
+    /* Words as a path's own kernels for decode rows like them, for types with groups of 32 and of 16; only from and for the
+     * same table. */
+    StreamOf32,
+    StreamOf16,
 };
-constexpr size_t prepared_forms = 3; /* enumerators of PreparedForm */
+constexpr size_t prepared_forms = 5; /* enumerators of PreparedForm */
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path

@@ -14,7 +14,7 @@ namespace {
 constexpr unsigned block_threads = 256;
 constexpr unsigned block_halves = block_threads / half_lanes;
 
-constexpr uint64_t whole_groups(uint64_t positions) { return (positions + 15) / 16 * 16 + 16; }
+__host__ __device__ constexpr uint64_t whole_groups(uint64_t positions) { return (positions + 15) / 16 * 16 + 16; }
 
 /* One head of one row. Positions count in groups of sixteen, the first of which holds the first that is seen. */
 struct Query {
