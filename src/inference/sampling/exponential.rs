@@ -44,10 +44,11 @@ pub(super) const UNIT: f64 = (1u64 << 38) as f64;
 
 /// The masses of e^((logit - maximum) * scale), summed over each block of `logits`.
 pub(super) fn block_masses(logits: &[f32], maximum: f32, scale: f32) -> Vec<u64> {
-    logits.chunks(BLOCK).map(|block| block_mass(block, maximum, scale)).collect()
+    with_wide_vectors(|| logits.chunks(BLOCK).map(|block| block_mass(block, maximum, scale)).collect())
 }
 
 /// The sum of [`mass`] over a block, in two parts that straight-line single precision has exactly: 15 bits, then 23.
+#[inline(always)]
 fn block_mass(block: &[f32], maximum: f32, scale: f32) -> u64 {
     // As in `exponential`: rounds to the nearest whole number, which the low bits then hold.
     const ROUND: f32 = 12_582_912.0;
