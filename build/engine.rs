@@ -78,6 +78,7 @@ const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
             "-mavx512dq",
             "-mavx512vnni",
             "-mavx512vbmi",
+            "-mgfni",
         ],
     ),
 ];
