@@ -1,6 +1,8 @@
 //! The logits of one position, indexed by the maxima of their blocks, so that the few likeliest tokens are found
 //! without sorting or even visiting most of the vocabulary.
 
+use std::borrow::Cow;
+
 use super::exponential::{block_masses, log_sum, BLOCK};
 use crate::engine::{not_finite, nothing_allowed, with_wide_vectors};
 use crate::error::Result;
@@ -21,7 +23,7 @@ impl Candidate {
 
 /// Logits that hold no NaN and no positive infinity, and at least one finite number.
 pub(super) struct Distribution<'a> {
-    logits: &'a [f32],
+    logits: Cow<'a, [f32]>,
     block_maxima: Vec<f32>,
     maximum: f32,
 }
@@ -29,6 +31,24 @@ pub(super) struct Distribution<'a> {
 impl<'a> Distribution<'a> {
     /// Looks at every logit once.
     pub(super) fn new(logits: &'a [f32]) -> Result<Self> {
+        let distribution = Self::indexed(Cow::Borrowed(logits));
+        let maximum = distribution.maximum;
+        if maximum.is_nan() || maximum == f32::INFINITY {
+            let token = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY).unwrap_or(0);
+            return Err(not_finite(token as u32, logits[token]));
+        }
+        if maximum == f32::NEG_INFINITY {
+            return Err(nothing_allowed());
+        }
+        Ok(distribution)
+    }
+
+    /// Of logits that come from a distribution, some of them forbidden since.
+    pub(super) fn of_finite(logits: Vec<f32>) -> Self {
+        Self::indexed(Cow::Owned(logits))
+    }
+
+    fn indexed(logits: Cow<'a, [f32]>) -> Self {
         let mut block_maxima = vec![0.0; logits.len().div_ceil(BLOCK)];
         with_wide_vectors(|| {
             for (maximum, block) in block_maxima.iter_mut().zip(logits.chunks(BLOCK)) {
@@ -37,14 +57,12 @@ impl<'a> Distribution<'a> {
         });
         let maximum =
             block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
-        if maximum.is_nan() || maximum == f32::INFINITY {
-            let token = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY).unwrap_or(0);
-            return Err(not_finite(token as u32, logits[token]));
-        }
-        if maximum == f32::NEG_INFINITY {
-            return Err(nothing_allowed());
-        }
-        Ok(Self { logits, block_maxima, maximum })
+        Self { logits, block_maxima, maximum }
+    }
+
+    /// All of them.
+    pub(super) fn logits(&self) -> &[f32] {
+        &self.logits
     }
 
     /// The logit of the likeliest token.
@@ -61,12 +79,12 @@ impl<'a> Distribution<'a> {
 
     /// The natural logarithm of the sum of all exponentials.
     pub(super) fn log_sum(&self) -> f64 {
-        log_sum(self.logits, self.maximum)
+        log_sum(&self.logits, self.maximum)
     }
 
     /// The masses of e^((logit - maximum) * scale), summed over each block.
     pub(super) fn block_masses(&self, scale: f32) -> Vec<u64> {
-        block_masses(self.logits, self.maximum, scale)
+        block_masses(&self.logits, self.maximum, scale)
     }
 
     /// The logits of one block, and the token that the first of them belongs to.
