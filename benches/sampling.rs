@@ -67,7 +67,9 @@ fn text(criterion: &mut Criterion) {
 
 /// About normal: sums of twelve uniform numbers, of this standard deviation.
 fn logits(spread: f32) -> Vec<f32> {
-    let number = |index: usize| (0..12).map(|part| rng::uniform(part, index as u64)).sum::<f64>() - 6.0;
+    let number = |index: usize| {
+        (0..12).map(|part| rng::below(part, index as u64, 1 << 24) as f64 / f64::from(1 << 24)).sum::<f64>() - 6.0
+    };
     (0..VOCABULARY).map(|index| number(index) as f32 * spread).collect()
 }
 

@@ -116,6 +116,7 @@ const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
             "-mavx512dq",
             "-mavx512vnni",
             "-mavx512vbmi",
+            "-mgfni",
         ],
     ),
 ];

@@ -912,7 +912,24 @@ worker_status_t worker_metrics_prometheus(char *buffer, size_t capacity, size_t 
 worker_status_t worker_set_log_callback(worker_log_fn callback, void *user_data, worker_destroy_fn destroy);
 
 /**
- * Sets the least level of the records that the callback is given; WORKER_LOG_INFO at first.
+ * Has log records written to a file descriptor, such as a pipe's or a file's: each a JSON object on a line of its own,
+ * with timestamp (nanoseconds since 1970), level ("trace" to "error"), target, message and fields. It is for languages
+ * whose functions must not be called from threads that are not theirs, and takes the place of
+ * worker_set_log_callback(), as that takes its.
+ *
+ * - descriptor: where to write; -1 for silence. It is duplicated, so the host may close its own.
+ *
+ * Records that a reader does not take within a second are lost.
+ *
+ * *Errors*: WORKER_ERROR_INVALID_PARAMETER (it is not open for writing).
+ * *Ownership*: the descriptor stays the host's; ours is closed when another sink takes its place.
+ * *Thread*: any.
+ * *Blocks*: until the former sink has been given what waits for it.
+ */
+worker_status_t worker_set_log_descriptor(int32_t descriptor);
+
+/**
+ * Sets the least level of the records that the callback or the descriptor is given; WORKER_LOG_INFO at first.
  *
  * - level: one of the WORKER_LOG_* values.
  *

@@ -14,6 +14,7 @@
 
 #include "../formats/tensor_type.h"
 #include "engine.h"
+#include "tiles.h"
 
 namespace worker::cpu {
 
@@ -83,7 +84,9 @@ struct ProductTask {
     const std::byte *const *inputs; /* prepared rows, 64-byte aligned */
     float *const *outputs;
     uint64_t count;
-    float *scratch; /* product_scratch floats, 64-byte aligned */
+    float *scratch; /* product_scratch floats, or tile_scratch, 64-byte aligned */
+    TileShape shape = {};             /* where there are tiles, they stand for the inputs */
+    const std::byte *tiles = nullptr; /* tile_bytes apart, 64-byte aligned */
 };
 
 /* Positions that attention takes at once, aligned: their results are joined in order, so that a long context can be shared out. */
@@ -138,6 +141,11 @@ struct KernelTable {
     void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
     size_t (*product_scratch)(uint64_t columns);
     void (*product)(const ProductTask &task);
+
+    /* The tiles that are best for so many rows in this form, or none: product() is then. Both give the same bits. */
+    TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
+    size_t (*tile_scratch)(uint64_t columns);
+    void (*tile_product)(const ProductTask &task);
 
     /* For tasks of at most so many queries (rows * group) that see at most so many positions, from the first row's first to
      * the last row's last. */
