@@ -56,12 +56,8 @@ fn gpu_kernels() {
 /// device's threads has one of its own.
 #[test]
 fn gpu_kernels_with_address_and_undefined_behaviour_sanitizers() {
-    let flags = [
-        "-DWORKER_EMULATED_GPU",
-        "-fsanitize=address,undefined",
-        "-fno-sanitize-recover=all",
-        "--param=asan-stack=0",
-    ];
+    let flags =
+        ["-DWORKER_EMULATED_GPU", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "--param=asan-stack=0"];
     run_program("gpu_kernels_sanitized", &gpu_kernel_sources(), &flags, &[&engine_library()]);
 }
 
