@@ -2,51 +2,92 @@
 
 use std::path::{Path, PathBuf};
 
+#[path = "gpu.rs"]
+mod gpu;
+
+use gpu::Gpu;
+
 /// Compiles the engine and links it.
 pub fn compile() {
     // Directories: a file that is added, changed or taken away builds the engine anew, and nothing else does.
     println!("cargo:rerun-if-changed=cuda/src");
     println!("cargo:rerun-if-changed=cuda/include");
 
+    let gpu = Gpu::chosen();
+    for folder in gpu.folders() {
+        println!("cargo:rerun-if-changed={folder}");
+    }
+
     // The script also runs when only the headers' sources changed; the engine, which takes much longer, need not follow.
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
-    let (stamp, state) = (out.join("engine.stamp"), state_of_sources());
+    let device_objects =
+        if gpu == Gpu::Cuda { gpu::device_objects(&out, &state_of(&device_headers())) } else { Vec::new() };
+    let (stamp, state) = (out.join("engine.stamp"), state_of_sources(gpu, &device_objects));
     if out.join("libworker_engine.a").exists() && std::fs::read_to_string(&stamp).is_ok_and(|old| old == state) {
         println!("cargo:rustc-link-search=native={}", out.display());
         println!("cargo:rustc-link-lib=static=worker_engine");
-        println!("cargo:rustc-link-lib=stdc++");
-        return;
+    } else {
+        build_archive(gpu, &device_objects);
+        std::fs::write(&stamp, state).unwrap_or_else(|error| panic!("{}: {error}", stamp.display()));
     }
+    if gpu == Gpu::Cuda {
+        gpu::link_runtime();
+    }
+    println!("cargo:rustc-link-lib=stdc++");
+}
 
+fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
     let mut sources = Vec::new();
-    collect(Path::new("cuda/src"), &|path| has_extension(path, "cpp"), &mut sources);
+    for folder in [&["cuda/src"], gpu.folders()].concat() {
+        collect(Path::new(folder), &|path| gpu.takes(path), &mut sources);
+    }
     sources.sort();
 
-    let mut objects = Vec::new();
+    let mut objects = device_objects.to_vec();
     for (name, flags) in INSTRUCTION_SETS {
         let (of_set, rest): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| is_for(source, name));
         sources = rest;
         if !of_set.is_empty() && target_is_x86_64() {
-            let mut build = configured();
+            let mut build = configured(gpu);
             for flag in *flags {
                 build.flag(flag);
             }
             objects.extend(build.files(of_set).compile_intermediates());
         }
     }
-    let mut build = configured();
+    // Device code that the tests run on the host: C++, whatever the compiler thinks of the name.
+    let (kernels, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| gpu::is_kernel(source));
+    if !kernels.is_empty() {
+        objects.extend(configured(gpu).flag("-x").flag("c++").files(kernels).compile_intermediates());
+    }
+    let mut build = configured(gpu);
     for object in objects {
         build.object(object);
     }
     build.files(sources).compile("worker_engine");
-    std::fs::write(&stamp, state).unwrap_or_else(|error| panic!("{}: {error}", stamp.display()));
 }
 
-/// Everything that decides what the engine is compiled to: its files, this one, and the environment's choices.
-fn state_of_sources() -> String {
-    let mut files = vec![PathBuf::from("build/engine.rs")];
-    collect(Path::new("cuda/src"), &|_| true, &mut files);
-    collect(Path::new("cuda/include"), &|_| true, &mut files);
+/// Everything that decides what the engine is compiled to: its files, these, and the environment's choices.
+fn state_of_sources(gpu: Gpu, device_objects: &[PathBuf]) -> String {
+    let mut files = vec![PathBuf::from("build/engine.rs"), PathBuf::from("build/gpu.rs")];
+    for folder in [&["cuda/src", "cuda/include"], gpu.folders()].concat() {
+        collect(Path::new(folder), &|_| true, &mut files);
+    }
+    files.extend_from_slice(device_objects);
+    state_of(&files)
+}
+
+/// What device code may include: one change compiles all of it anew.
+fn device_headers() -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for folder in ["cuda/src", "cuda/include"] {
+        collect(Path::new(folder), &|path| has_extension(path, "h"), &mut files);
+    }
+    files
+}
+
+fn state_of(files: &[PathBuf]) -> String {
+    let mut files = files.to_vec();
     files.sort();
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
     for path in files {
@@ -62,10 +103,7 @@ fn state_of_sources() -> String {
 /// They are named after the set: `isa_avx2.cpp`, or `isa_avx2_....cpp`.
 const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
     ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
-    (
-        "isa_avx512",
-        &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"],
-    ),
+    ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
     (
         "isa_avx512vnni",
         &[
@@ -92,7 +130,7 @@ fn target_is_x86_64() -> bool {
     std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64")
 }
 
-fn configured() -> cc::Build {
+fn configured(gpu: Gpu) -> cc::Build {
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -115,6 +153,12 @@ fn configured() -> cc::Build {
         .flag("-fno-trapping-math")
         .include("cuda/include")
         .include("cuda/src");
+    if gpu != Gpu::None {
+        build.define("WORKER_GPU", None);
+    }
+    if gpu == Gpu::Emulated {
+        build.define("WORKER_EMULATED_GPU", None).include("cuda/tests");
+    }
     build
 }
 

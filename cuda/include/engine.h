@@ -44,9 +44,18 @@ typedef struct engine_cache engine_cache;
 /* ---- callbacks ---- */
 
 typedef void (*engine_callback)(void *user_data, const void *argument);
+typedef int32_t (*engine_question)(void *user_data, const void *argument);
+typedef int32_t (*engine_fraction_question)(void *user_data, float fraction);
+typedef void (*engine_release)(void *user_data);
 
-/* Calls the host's function; gives 1 when it ended with a C++ exception, which goes no further, otherwise 0. */
+/* Call the host's function; give 1 when it ended with a C++ exception, which goes no further, otherwise 0. `answer` is
+   set to what the function returned, and is left alone when it did not return. */
 int32_t engine_call_contained(engine_callback callback, void *user_data, const void *argument) ENGINE_NOEXCEPT;
+int32_t engine_ask_contained(engine_question question, void *user_data, const void *argument,
+                             int32_t *answer) ENGINE_NOEXCEPT;
+int32_t engine_ask_fraction_contained(engine_fraction_question question, void *user_data, float fraction,
+                                      int32_t *answer) ENGINE_NOEXCEPT;
+int32_t engine_release_contained(engine_release release, void *user_data) ENGINE_NOEXCEPT;
 
 /* ---- devices ---- */
 
@@ -77,6 +86,22 @@ int32_t engine_device_get_information(engine_device *device, engine_device_infor
 /* Bytes of device memory this process uses: on the CPU its resident set. */
 uint64_t engine_device_process_memory(engine_device *device) ENGINE_NOEXCEPT;
 void engine_device_memory(engine_device *device, engine_memory *out) ENGINE_NOEXCEPT;
+
+/* Where the figure of the process comes from. */
+enum {
+    ENGINE_MEMORY_RESIDENT_SET = 0, /* the CPU: the operating system's count */
+    ENGINE_MEMORY_NVML = 1,         /* a GPU: the driver's count, context and kernels included */
+    ENGINE_MEMORY_LEDGER = 2        /* a GPU whose driver does not tell: what this library allocated, a lower bound */
+};
+
+typedef struct engine_device_usage {
+    uint64_t process_bytes; /* of this process */
+    uint64_t device_bytes;  /* of all processes together */
+    uint32_t process_source; /* ENGINE_MEMORY_* */
+    uint32_t reserved;
+} engine_device_usage;
+
+int32_t engine_device_get_usage(engine_device *device, engine_device_usage *out, engine_error *error) ENGINE_NOEXCEPT;
 int32_t engine_device_check_health(engine_device *device, engine_error *error) ENGINE_NOEXCEPT;
 
 /* ---- models ---- */
@@ -241,7 +266,12 @@ int32_t engine_cache_copy_page(engine_cache *cache, uint32_t from, uint32_t to, 
 /* ---- forward pass ---- */
 
 enum { ENGINE_ROLE_PROMPT = 0, ENGINE_ROLE_DECODE = 1 };
-enum { ENGINE_OUTPUT_NONE = 0, ENGINE_OUTPUT_LOGITS = 1 /* [vocabulary] */, ENGINE_OUTPUT_HIDDEN = 2 /* [width], after the output norm */ };
+enum {
+    ENGINE_OUTPUT_NONE = 0,
+    ENGINE_OUTPUT_LOGITS = 1, /* [vocabulary] */
+    ENGINE_OUTPUT_HIDDEN = 2, /* [width], after the output norm */
+    ENGINE_OUTPUT_TOKEN = 3   /* chosen on the device by the row's engine_sampling; no floats. Only where engine_model_samples() */
+};
 
 /* One token to run. A sequence's rows come in rising position; its earlier positions are in the cache already or in
  * this batch. What a row computes depends on its role, position and content alone, never on what else is in the batch. */
@@ -253,6 +283,49 @@ typedef struct engine_row {
     uint32_t output;
 } engine_row;
 
+/* A token of the penalties' window, and how often it is there. */
+typedef struct engine_token_count {
+    uint32_t token;
+    uint32_t count;
+} engine_token_count;
+
+typedef struct engine_token_bias {
+    uint32_t token;
+    float bias;
+} engine_token_bias;
+
+/* How a row's token is chosen: what src/inference/sampling does in the host's memory, step for step, with the same result. */
+typedef struct engine_sampling {
+    uint64_t seed;
+    uint64_t index; /* the token's place in its session: with the seed it gives the random number */
+    const engine_token_count *window; /* each token once */
+    uint64_t window_count;
+    const engine_token_bias *biases; /* added in this order */
+    uint64_t bias_count;
+    const uint32_t *allowed; /* bit token % 32 of word token / 32; words for the whole vocabulary; null: every token */
+    float temperature;       /* 0: the likeliest token, of equals the lowest */
+    uint32_t top_k;          /* 0: all */
+    float typical_p;         /* 1: all */
+    float top_p;             /* 1: all */
+    float min_p_logarithm;   /* of the natural base; negative infinity: all */
+    float repetition_penalty;
+    float frequency_penalty;
+    float presence_penalty;
+} engine_sampling;
+
+enum {
+    ENGINE_SAMPLED = 0,
+    ENGINE_SAMPLED_NOT_FINITE = 1, /* `token`'s logit, the first such, is NaN or positive infinity: `logit` */
+    ENGINE_SAMPLED_NOTHING = 2     /* every token is forbidden */
+};
+
+typedef struct engine_sampled {
+    uint32_t status;
+    uint32_t token;
+    float logit; /* after bias and penalties */
+    uint32_t reserved;
+} engine_sampled;
+
 typedef struct engine_batch {
     const engine_row *rows;
     uint64_t row_count;
@@ -262,7 +335,13 @@ typedef struct engine_batch {
     const uint32_t *cancel; /* may be NULL; read with acquire order between layers; non-zero gives ENGINE_CANCELLED */
     float *outputs;         /* the rows' outputs, concatenated in the rows' order */
     uint64_t output_capacity; /* floats */
+    const engine_sampling *samplings; /* of the rows that ask for a token, in the rows' order */
+    engine_sampled *sampled;          /* likewise: what was chosen */
+    uint64_t sampling_count;
 } engine_batch;
+
+/* 1 where the model's device chooses tokens itself, so that logits need not leave it. */
+uint32_t engine_model_samples(engine_model *model) ENGINE_NOEXCEPT;
 
 int32_t engine_forward(engine_model *model, engine_cache *cache, const engine_batch *batch, engine_error *error) ENGINE_NOEXCEPT;
 

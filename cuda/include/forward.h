@@ -28,11 +28,14 @@ public:
     virtual ~Forward() = default;
 
     /* Runs the rows in their order, writes their keys and values to the cache and the asked outputs to
-     * batch.outputs. Any number of rows works; scratch is bounded, as rows are run a few hundred at a time.
+     * batch.outputs, chosen tokens to batch.sampled. Any number of rows works; scratch is bounded, as rows are run a few hundred at a time.
      * Throws invalid parameter (a row out of range, outputs too small), out of memory (scratch; the next call may
      * succeed), or cancelled (within about 20 ms of batch.cancel becoming non-zero). After a throw, positions of this
      * batch hold undefined keys and values in the cache; earlier positions are untouched. */
     virtual void run(const engine_batch &batch, KvCache &cache) = 0;
+
+    /* Whether rows may ask for a token instead of logits. */
+    virtual bool samples() const noexcept { return false; }
 
     /* Bytes of scratch held now; grows with the largest batch so far. */
     virtual uint64_t workspace_bytes() const noexcept = 0;

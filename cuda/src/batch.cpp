@@ -36,7 +36,7 @@ void check_row(const engine_model_description &description, const KvCache &cache
         refuse(index, "token " + std::to_string(row.token) + " is outside the vocabulary of " + std::to_string(description.vocabulary));
     }
     if (row.role > ENGINE_ROLE_DECODE) refuse(index, "there is no role " + std::to_string(row.role));
-    if (row.output > ENGINE_OUTPUT_HIDDEN) refuse(index, "there is no output " + std::to_string(row.output));
+    if (row.output > ENGINE_OUTPUT_TOKEN) refuse(index, "there is no output " + std::to_string(row.output));
     if (row.sequence >= batch.sequence_count) {
         refuse(index, "sequence " + std::to_string(row.sequence) + " of " + std::to_string(batch.sequence_count));
     }
@@ -59,9 +59,38 @@ void check_row(const engine_model_description &description, const KvCache &cache
     }
 }
 
+[[noreturn]] void refuse_sampling(uint64_t index, const std::string &reason) {
+    throw CudaError::invalid_parameter("sampling " + std::to_string(index) + " of the batch: " + reason);
+}
+
+/* What a device would read beyond its memory by, or divide by. */
+void check_sampling(const engine_model_description &description, const engine_sampling &sampling, uint64_t index) {
+    const auto check_tokens = [&](const auto *entries, uint64_t count, const char *name) {
+        if (count > 0 && entries == nullptr) refuse_sampling(index, std::string("its ") + name + " is null");
+        for (uint64_t entry = 0; entry < count; ++entry)
+            if (entries[entry].token >= description.vocabulary)
+                refuse_sampling(index, std::string("its ") + name + " has token " + std::to_string(entries[entry].token) +
+                                           ", outside the vocabulary of " + std::to_string(description.vocabulary));
+    };
+    check_tokens(sampling.window, sampling.window_count, "window");
+    check_tokens(sampling.biases, sampling.bias_count, "bias list");
+    if (!(sampling.temperature >= 0.0f)) refuse_sampling(index, "its temperature is below zero");
+}
+
+void check_samplings(const engine_model_description &description, const engine_batch &batch, uint64_t tokens, bool samples) {
+    if (tokens > 0 && !samples) throw CudaError::invalid_parameter("the batch asks for tokens, and this device gives logits only");
+    if (tokens != batch.sampling_count) {
+        throw CudaError::invalid_parameter(std::to_string(tokens) + " rows ask for tokens, and there are " +
+                                           std::to_string(batch.sampling_count) + " samplings");
+    }
+    if (tokens == 0) return;
+    if (batch.samplings == nullptr || batch.sampled == nullptr) throw CudaError::invalid_parameter("the batch's samplings are null");
+    for (uint64_t index = 0; index < tokens; ++index) check_sampling(description, batch.samplings[index], index);
+}
+
 } // namespace
 
-void check_batch(const engine_model_description &description, const KvCache &cache, const engine_batch &batch) {
+void check_batch(const engine_model_description &description, const KvCache &cache, const engine_batch &batch, bool samples) {
     if (batch.row_count == 0) return;
     if (batch.rows == nullptr) throw CudaError::invalid_parameter("the batch's rows are null");
     if (batch.page_tables == nullptr || batch.page_counts == nullptr) {
@@ -72,11 +101,13 @@ void check_batch(const engine_model_description &description, const KvCache &cac
                                            std::to_string(batch.sequence_count) + " sequences");
     }
     std::vector<Seen> sequences(batch.sequence_count);
-    uint64_t floats = 0;
+    uint64_t floats = 0, tokens = 0;
     for (uint64_t index = 0; index < batch.row_count; ++index) {
         check_row(description, cache, batch, index, sequences);
         floats += output_floats(description, batch.rows[index].output);
+        tokens += batch.rows[index].output == ENGINE_OUTPUT_TOKEN ? 1 : 0;
     }
+    check_samplings(description, batch, tokens, samples);
     if (floats > batch.output_capacity || (floats > 0 && batch.outputs == nullptr)) {
         throw CudaError::invalid_parameter("the rows' outputs need " + std::to_string(floats) + " floats, and there is room for " +
                                            std::to_string(batch.outputs == nullptr ? 0 : batch.output_capacity));

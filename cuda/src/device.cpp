@@ -1,6 +1,9 @@
 #include "device.h"
 
 #include "cuda_error.h"
+#ifdef WORKER_GPU
+#include "gpu/device_gpu.h"
+#endif
 
 #include <string>
 
@@ -18,12 +21,20 @@ std::unique_ptr<Device> Device::open(int32_t ordinal, uint32_t threads) {
     if (ordinal < -1) {
         throw CudaError::invalid_device("there is no device " + std::to_string(ordinal) + "; -1 is the CPU, 0 and up are GPUs");
     }
-    const uint32_t gpus = gpu_count();
-    throw CudaError::invalid_device("there is no GPU " + std::to_string(ordinal) + ": this library found " + std::to_string(gpus) +
-                                    " GPUs here; -1 is the CPU");
+#ifdef WORKER_GPU
+    return std::make_unique<gpu::GpuDevice>(ordinal);
+#else
+    throw CudaError::invalid_device("there is no GPU " + std::to_string(ordinal) +
+                                    ": this library was built without GPU support; -1 is the CPU");
+#endif
 }
 
-/* This build has no GPU device. */
-uint32_t Device::gpu_count() noexcept { return 0; }
+uint32_t Device::gpu_count() noexcept {
+#ifdef WORKER_GPU
+    return gpu::device_count();
+#else
+    return 0;
+#endif
+}
 
 } // namespace worker

@@ -33,6 +33,7 @@ public:
     engine_residency check_residency() const { return health_->check(); }
     engine_residency repair_residency() { return health_->repair(); }
 
+    bool samples() const noexcept { return forward_->samples(); }
     /* Checks the batch, then runs it. Calls from several threads take turns. */
     void run(KvCache &cache, const engine_batch &batch);
     /* Takes its turn as a batch does: a batch may be writing the page. */
@@ -54,8 +55,8 @@ private:
 };
 
 /* Throws invalid_parameter unless every row is one the model can run with this cache: tokens, sequences, positions, page
- * numbers, roles, outputs and their room. */
-void check_batch(const engine_model_description &description, const KvCache &cache, const engine_batch &batch);
+ * numbers, roles, outputs and their room; `samples`: whether rows may ask for tokens. */
+void check_batch(const engine_model_description &description, const KvCache &cache, const engine_batch &batch, bool samples);
 
 } // namespace worker
 

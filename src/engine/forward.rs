@@ -2,7 +2,8 @@
 
 use std::sync::atomic::AtomicU32;
 
-use super::{raw, KvCache, Weights};
+use super::sampling::{told, RawSamplings};
+use super::{raw, KvCache, Sampling, Weights};
 use crate::error::Result;
 
 /// One token to run. What it computes depends on its role, position and content alone, never on what else is in the
@@ -42,6 +43,8 @@ pub enum Output {
     Logits = 1,
     /// The hidden state after the output norm.
     Hidden = 2,
+    /// The next token, chosen on the device; see [`Weights::forward_and_sample`].
+    Token = 3,
 }
 
 impl Output {
@@ -49,7 +52,7 @@ impl Output {
     #[must_use]
     pub fn floats(self, weights: &Weights) -> usize {
         match self {
-            Self::None => 0,
+            Self::None | Self::Token => 0,
             Self::Logits => weights.description().vocabulary as usize,
             Self::Hidden => weights.description().width as usize,
         }
@@ -70,8 +73,31 @@ impl Weights {
         cancel: &AtomicU32,
         outputs: &mut [f32],
     ) -> Result<()> {
+        self.forward_and_sample(cache, rows, page_tables, &[], cancel, outputs).map(drop)
+    }
+
+    /// Whether the device chooses tokens itself: rows may ask for [`Output::Token`].
+    #[must_use]
+    pub fn samples(&self) -> bool {
+        // SAFETY: the model lives as long as `self`.
+        unsafe { raw::engine_model_samples(self.raw()) != 0 }
+    }
+
+    /// Does what [`forward`](Self::forward) does, and gives what was chosen for each row that asks for a token:
+    /// `samplings` has one entry for each of these, in the rows' order.
+    pub fn forward_and_sample(
+        &self,
+        cache: &KvCache,
+        rows: &[Row],
+        page_tables: &[&[u32]],
+        samplings: &[Sampling],
+        cancel: &AtomicU32,
+        outputs: &mut [f32],
+    ) -> Result<Vec<Result<u32>>> {
         let tables: Vec<*const u32> = page_tables.iter().map(|table| table.as_ptr()).collect();
         let counts: Vec<u32> = page_tables.iter().map(|table| u32::try_from(table.len()).unwrap_or(u32::MAX)).collect();
+        let samplings = RawSamplings::new(samplings, self.description().vocabulary)?;
+        let mut sampled = vec![raw::engine_sampled::default(); samplings.as_slice().len()];
         let batch = raw::engine_batch {
             rows: rows.as_ptr().cast(),
             row_count: rows.len() as u64,
@@ -81,10 +107,14 @@ impl Weights {
             cancel: cancel.as_ptr(),
             outputs: outputs.as_mut_ptr(),
             output_capacity: outputs.len() as u64,
+            samplings: samplings.as_slice().as_ptr(),
+            sampled: sampled.as_mut_ptr(),
+            sampling_count: sampled.len() as u64,
         };
         // SAFETY: model and cache live through the call; the batch's pointers come from slices that do too, with their
-        // lengths; `Row` is laid out as `engine_row`; `cancel` is read atomically.
-        raw::call(|error| unsafe { raw::engine_forward(self.raw(), cache.raw(), &raw const batch, error) })
+        // lengths; `Row` is laid out as `engine_row`; `cancel` is read atomically; masks have words for the vocabulary.
+        raw::call(|error| unsafe { raw::engine_forward(self.raw(), cache.raw(), &raw const batch, error) })?;
+        Ok(sampled.iter().map(told).collect())
     }
 }
 

@@ -36,6 +36,18 @@ pub struct engine_device_information {
     pub kernel_path: [c_char; 32],
 }
 
+pub const ENGINE_MEMORY_NVML: u32 = 1;
+pub const ENGINE_MEMORY_LEDGER: u32 = 2;
+
+#[repr(C)]
+#[derive(Default)]
+pub struct engine_device_usage {
+    pub process_bytes: u64,
+    pub device_bytes: u64,
+    pub process_source: u32,
+    pub reserved: u32,
+}
+
 #[repr(C)]
 #[derive(Default)]
 pub struct engine_memory {
@@ -102,6 +114,9 @@ pub struct engine_tensor {
 }
 
 pub type engine_callback = unsafe extern "C" fn(user_data: *mut c_void, argument: *const c_void);
+pub type engine_question = unsafe extern "C" fn(user_data: *mut c_void, argument: *const c_void) -> i32;
+pub type engine_fraction_question = unsafe extern "C" fn(user_data: *mut c_void, fraction: f32) -> i32;
+pub type engine_release = unsafe extern "C" fn(user_data: *mut c_void);
 
 pub type engine_progress = unsafe extern "C" fn(context: *mut c_void, done_bytes: u64, total_bytes: u64) -> i32;
 
@@ -140,6 +155,52 @@ pub struct engine_row {
     pub output: u32,
 }
 
+/// Mirrored by [`super::TokenCount`], field for field.
+#[repr(C)]
+pub struct engine_token_count {
+    pub token: u32,
+    pub count: u32,
+}
+
+/// Mirrored by [`super::TokenBias`], field for field.
+#[repr(C)]
+pub struct engine_token_bias {
+    pub token: u32,
+    pub bias: f32,
+}
+
+#[repr(C)]
+pub struct engine_sampling {
+    pub seed: u64,
+    pub index: u64,
+    pub window: *const engine_token_count,
+    pub window_count: u64,
+    pub biases: *const engine_token_bias,
+    pub bias_count: u64,
+    pub allowed: *const u32,
+    pub temperature: f32,
+    pub top_k: u32,
+    pub typical_p: f32,
+    pub top_p: f32,
+    pub min_p_logarithm: f32,
+    pub repetition_penalty: f32,
+    pub frequency_penalty: f32,
+    pub presence_penalty: f32,
+}
+
+pub const ENGINE_SAMPLED: u32 = 0;
+pub const ENGINE_SAMPLED_NOT_FINITE: u32 = 1;
+pub const ENGINE_SAMPLED_NOTHING: u32 = 2;
+
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct engine_sampled {
+    pub status: u32,
+    pub token: u32,
+    pub logit: f32,
+    pub reserved: u32,
+}
+
 #[repr(C)]
 pub struct engine_batch {
     pub rows: *const engine_row,
@@ -150,10 +211,26 @@ pub struct engine_batch {
     pub cancel: *const u32,
     pub outputs: *mut f32,
     pub output_capacity: u64,
+    pub samplings: *const engine_sampling,
+    pub sampled: *mut engine_sampled,
+    pub sampling_count: u64,
 }
 
 extern "C" {
     pub fn engine_call_contained(callback: engine_callback, user_data: *mut c_void, argument: *const c_void) -> i32;
+    pub fn engine_ask_contained(
+        question: engine_question,
+        user_data: *mut c_void,
+        argument: *const c_void,
+        answer: *mut i32,
+    ) -> i32;
+    pub fn engine_ask_fraction_contained(
+        question: engine_fraction_question,
+        user_data: *mut c_void,
+        fraction: f32,
+        answer: *mut i32,
+    ) -> i32;
+    pub fn engine_release_contained(release: engine_release, user_data: *mut c_void) -> i32;
     pub fn engine_gpu_count() -> u32;
     pub fn engine_device_open(
         ordinal: i32,
@@ -168,6 +245,11 @@ extern "C" {
         error: *mut engine_error,
     ) -> i32;
     pub fn engine_device_process_memory(device: *mut engine_device) -> u64;
+    pub fn engine_device_get_usage(
+        device: *mut engine_device,
+        out: *mut engine_device_usage,
+        error: *mut engine_error,
+    ) -> i32;
     pub fn engine_device_memory(device: *mut engine_device, out: *mut engine_memory);
     pub fn engine_device_check_health(device: *mut engine_device, error: *mut engine_error) -> i32;
     pub fn engine_model_load(
@@ -198,6 +280,7 @@ extern "C" {
     ) -> i32;
     pub fn engine_cache_free(cache: *mut engine_cache);
     pub fn engine_cache_copy_page(cache: *mut engine_cache, from: u32, to: u32, error: *mut engine_error) -> i32;
+    pub fn engine_model_samples(model: *mut engine_model) -> u32;
     pub fn engine_forward(
         model: *mut engine_model,
         cache: *mut engine_cache,

@@ -75,29 +75,28 @@ impl std::fmt::Debug for ConstraintFactory {
 }
 
 impl Constraint {
-    /// Sets the logit of every token that may not come next to minus infinity. End tokens may come where the text may
-    /// end, and alone once it must.
-    pub fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
-        if logits.len() < self.vocabulary_size as usize {
-            let detail = format!("{} logits for a vocabulary of {} tokens", logits.len(), self.vocabulary_size);
+    /// Which of a model's `tokens` tokens may come next: one bit each, the lowest bit of the first word for token 0. End
+    /// tokens may come where the text may end, and alone once it must.
+    pub fn allowed(&mut self, tokens: usize) -> Result<Vec<u32>> {
+        let size = self.vocabulary_size as usize;
+        if tokens < size {
+            let detail = format!("{tokens} logits for a vocabulary of {size} tokens");
             return Err(Error::new(Code::InvalidParameter, detail));
         }
         let allowed = self.matcher.compute_mask_or_eos().map_err(|error| fail(&error))?;
-        // One word of the set holds 32 tokens; words with all or none set need no look at each.
-        for (logits, word) in logits.chunks_mut(32).zip(allowed.as_slice().iter().copied().chain(std::iter::repeat(0)))
-        {
-            if word == 0 {
-                logits.fill(f32::NEG_INFINITY);
-            } else if word != u32::MAX {
-                for (bit, logit) in logits.iter_mut().enumerate() {
-                    if word >> bit & 1 == 0 {
-                        *logit = f32::NEG_INFINITY;
-                    }
-                }
-            }
-        }
+        let mut words = allowed.as_slice().to_vec();
         // A model may have more logits than its vocabulary has tokens; the set's last word may reach beyond too.
-        logits[self.vocabulary_size as usize..].fill(f32::NEG_INFINITY);
+        words.truncate(size.div_ceil(32));
+        if let (Some(last), 1..) = (words.get_mut(size / 32), size % 32) {
+            *last &= (1 << (size % 32)) - 1;
+        }
+        words.resize(tokens.div_ceil(32), 0);
+        Ok(words)
+    }
+
+    /// Sets the logit of every token that may not come next to minus infinity.
+    pub fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
+        forbid(logits, &self.allowed(logits.len())?);
         Ok(())
     }
 
@@ -143,6 +142,22 @@ impl Constraint {
 impl std::fmt::Debug for Constraint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Constraint(complete: {}, must stop: {})", self.is_complete(), self.must_stop())
+    }
+}
+
+/// Sets the logits of tokens that `allowed` has no bit for to negative infinity.
+pub(super) fn forbid(logits: &mut [f32], allowed: &[u32]) {
+    // Words with all or none set need no look at each token.
+    for (logits, &word) in logits.chunks_mut(32).zip(allowed) {
+        if word == 0 {
+            logits.fill(f32::NEG_INFINITY);
+        } else if word != u32::MAX {
+            for (bit, logit) in logits.iter_mut().enumerate() {
+                if word >> bit & 1 == 0 {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
     }
 }
 

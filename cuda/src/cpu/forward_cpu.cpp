@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "cuda_error.h"
 #include "row_operations.h"
@@ -41,11 +42,12 @@ void CpuForward::run(const engine_batch &batch, KvCache &cache) {
 
 WorkspaceNeeds CpuForward::needs() const {
     size_t scratch = attention_.scratch_floats(), prepared = 0;
-    for (const uint64_t columns : {uint64_t{d_.width}, uint64_t{d_.feed_forward}, uint64_t{d_.heads} * d_.value_size}) {
+    /* Query, key and value may be of three types; the rest meet one or two. */
+    for (const auto &[columns, types] : {std::pair{uint64_t{d_.width}, 3u}, {uint64_t{d_.feed_forward}, 1u}, {uint64_t{d_.heads} * d_.value_size, 1u}}) {
         scratch = std::max(scratch, products_.scratch_floats(columns));
-        prepared = std::max(prepared, products_.prepared_bytes(1, columns));
+        prepared = std::max(prepared, products_.prepared_bytes(columns, types));
     }
-    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared};
+    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared, attention_.partial_floats()};
 }
 
 float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs) {
@@ -99,7 +101,7 @@ void CpuForward::run_layer(uint32_t number, std::span<const engine_row> rows) {
             {&layer.key, w.key, size_t{d_.kv_heads} * d_.head_size},
             {&layer.value, w.value, size_t{d_.kv_heads} * d_.value_size}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { turn_and_store(number, layer, row); });
-    attention_.attend(number, layer, w.query, w.attended, w.thread_scratch, w.thread_stride);
+    attention_.attend(number, layer, w.query, w.attended, w);
     linear(order_, w.attended, attended_width, attended_width, {{&layer.attention_output, w.projected, width}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         add_projected(layer.post_attention_norm, row);

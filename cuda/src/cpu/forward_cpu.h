@@ -10,12 +10,12 @@
 #include "attention.h"
 #include "device.h"
 #include "forward.h"
-#include "forward_model.h"
+#include "../graph/bound_model.h"
 #include "forward_parallel.h"
 #include "forward_product.h"
 #include "forward_workspace.h"
 #include "kernels.h"
-#include "rotary.h"
+#include "../graph/rotary.h"
 
 namespace worker::cpu {
 
@@ -61,7 +61,7 @@ private:
     void activate(float *gate, const float *up) const;
 
     const KernelTable &kernels_;
-    const Model model_;
+    const BoundModel model_;
     const engine_model_description &d_;
     Parallel parallel_;
     Products products_;

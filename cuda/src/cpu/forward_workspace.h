@@ -18,6 +18,7 @@ struct WorkspaceNeeds {
     size_t thread_floats;
     size_t angle_floats;       /* rotary angles of a row, of one kind of layer */
     size_t prepared_row_bytes; /* prepared activations of a row, the widest */
+    size_t partial_floats;     /* attention's results in parts, once for all */
 };
 
 class Workspace {
@@ -25,7 +26,7 @@ public:
     Workspace(Device &device, VramOwner owner, const engine_model_description &description) : device_(device), owner_(owner), description_(description) {}
 
     /* Makes room for so many rows, or more if there was room for more. Throws out of memory, and then holds nothing. */
-    void reserve(uint64_t rows, const WorkspaceNeeds &needs);
+    void reserve(uint64_t rows, WorkspaceNeeds needs);
     size_t bytes() const noexcept { return memory_.size(); }
 
     float *hidden = nullptr;    /* [rows][width]: what flows from layer to layer */
@@ -46,6 +47,7 @@ public:
     std::byte *prepared = nullptr;
     float *thread_scratch = nullptr; /* [threads][thread_stride] */
     size_t thread_stride = 0;
+    float *partials = nullptr; /* [partial_floats] */
 
 private:
     size_t lay_out(uint64_t rows, const WorkspaceNeeds &needs, std::byte *base);
@@ -55,6 +57,7 @@ private:
     const engine_model_description &description_;
     DeviceMemory memory_;
     uint64_t rows_ = 0;
+    size_t partial_floats_ = 0;
 };
 
 } // namespace worker::cpu

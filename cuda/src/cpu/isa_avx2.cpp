@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "../formats/blocks.h"
+#include "isa_panels.h"
 #include "kernels.h"
 
 #if defined(__x86_64__)

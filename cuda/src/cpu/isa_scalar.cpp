@@ -39,6 +39,11 @@ struct NibbleTable {
 #include "isa_attention.inc"
 #include "isa_rows.inc"
 
+/* One row after the other: there is no hurry here. */
+TileShape tile_shape(TensorType, PreparedForm, uint64_t) { return {}; }
+size_t tile_scratch(uint64_t) { return 0; }
+void tile_product(const ProductTask &task) { product(task); }
+
 } // namespace
 
 #include "isa_table.inc"

@@ -14,6 +14,7 @@
 
 #include "../formats/tensor_type.h"
 #include "engine.h"
+#include "tiles.h"
 
 namespace worker::cpu {
 
@@ -84,8 +85,13 @@ struct ProductTask {
     const std::byte *const *inputs; /* prepared rows, 64-byte aligned */
     float *const *outputs;
     uint64_t count;
-    float *scratch; /* product_scratch floats, 64-byte aligned */
+    float *scratch; /* product_scratch floats, or tile_scratch, 64-byte aligned */
+    TileShape shape = {};             /* where there are tiles, they stand for the inputs */
+    const std::byte *tiles = nullptr; /* tile_bytes apart, 64-byte aligned */
 };
+
+/* Positions that attention takes at once, aligned: their results are joined in order, so that a long context can be shared out. */
+constexpr uint32_t attention_span = 512;
 
 /* Attention of some query rows of one sequence to the cached positions, for one KV head. */
 struct AttentionTask {
@@ -137,10 +143,20 @@ struct KernelTable {
     size_t (*product_scratch)(uint64_t columns);
     void (*product)(const ProductTask &task);
 
+    /* The tiles that are best for so many rows in this form, or none: product() is then. Both give the same bits. */
+    TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
+    size_t (*tile_scratch)(uint64_t columns);
+    void (*tile_product)(const ProductTask &task);
+
     /* For tasks of at most so many queries (rows * group) that see at most so many positions, from the first row's first to
      * the last row's last. */
-    size_t (*attention_scratch)(uint32_t head_size, uint32_t value_size, uint32_t queries, uint64_t positions);
+    size_t (*attention_scratch)(uint32_t kind, uint32_t head_size, uint32_t value_size, uint32_t queries, uint64_t positions);
     void (*attend)(const AttentionTask &task);
+    /* attend() in parts, with the same bits, for caches that do not hold floats: each span that the rows see into
+     * attention_partial floats (64-byte aligned), then the first such span's and those after it together. */
+    size_t (*attention_partial)(uint32_t value_size, uint32_t queries);
+    void (*attend_span)(const AttentionTask &task, uint32_t span, float *partial);
+    void (*join_spans)(const AttentionTask &task, uint32_t spans, float *partials);
     /* One head's key or value into a row of the cache. */
     void (*store_kv)(uint32_t kind, const float *row, uint32_t count, std::byte *output);
 

@@ -51,7 +51,7 @@ struct Batch {
     std::array<uint32_t, 2> counts{1, 2};
     uint32_t cancel = 0;
     std::vector<float> outputs = std::vector<float>(48 + 32, -1.0f);
-    engine_batch batch{rows.data(), rows.size(), tables.data(), counts.data(), 2, &cancel, outputs.data(), outputs.size()};
+    engine_batch batch{rows.data(), rows.size(), tables.data(), counts.data(), 2, &cancel, outputs.data(), outputs.size(), nullptr, nullptr, 0};
 };
 
 } // namespace
@@ -62,7 +62,7 @@ TEST(only_devices_that_exist_open) {
     CHECK_EQUAL(engine_gpu_count(), 0u);
     CHECK_EQUAL(engine_device_open(0, 0, &device, &error), ENGINE_INVALID_DEVICE);
     CHECK(device == nullptr);
-    CHECK(std::strstr(error.message, "no GPU 0") != nullptr && std::strstr(error.message, "0 GPUs") != nullptr &&
+    CHECK(std::strstr(error.message, "no GPU 0") != nullptr && std::strstr(error.message, "without GPU support") != nullptr &&
           std::strstr(error.message, "-1 is the CPU") != nullptr);
     CHECK_EQUAL(error.code, ENGINE_INVALID_DEVICE);
     CHECK_EQUAL(engine_device_open(-2, 0, &device, &error), ENGINE_INVALID_DEVICE);
@@ -212,7 +212,9 @@ TEST(a_batch_is_checked_whole_before_anything_runs) {
     refused("token 48", [](Batch &batch) { batch.rows[1].token = 48; });
     refused("token 4294967295", [](Batch &batch) { batch.rows[0].token = UINT32_MAX; });
     refused("role 2", [](Batch &batch) { batch.rows[2].role = 2; });
-    refused("output 3", [](Batch &batch) { batch.rows[2].output = 3; });
+    refused("output 4", [](Batch &batch) { batch.rows[2].output = 4; });
+    refused("gives logits only", [](Batch &batch) { batch.rows[2].output = ENGINE_OUTPUT_TOKEN; });
+    refused("0 rows ask for tokens, and there are 1 samplings", [](Batch &batch) { batch.batch.sampling_count = 1; });
     refused("sequence 2 of 2", [](Batch &batch) { batch.rows[2].sequence = 2; });
     refused("position 64", [](Batch &batch) { batch.rows[2].position = 64; });
     refused("position 32", [](Batch &batch) { batch.rows[1].position = 32; });

@@ -25,25 +25,32 @@ worker::TensorType stored_type(uint32_t kind) {
     return kind == ENGINE_KV_F32 ? worker::TensorType::F32 : kind == ENGINE_KV_F16 ? worker::TensorType::F16 : worker::TensorType::Q8_0;
 }
 
-constexpr uint32_t context = 77, page_count = 3;
 /* The sequence's pages lie out of order among others. */
-constexpr uint32_t pages[page_count] = {4, 0, 2};
+std::vector<uint32_t> pages_of(uint32_t context) {
+    const uint32_t count = (context + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
+    std::vector<uint32_t> pages;
+    for (uint32_t page = 0; page < count; page++) pages.push_back(count - 1 - page + (page % 2 == 0 ? 2 : 0));
+    return pages;
+}
 
 struct Fixture {
     const KernelTable &table;
     Setting setting;
+    std::vector<uint32_t> pages;
     std::vector<std::byte> cache; /* pages of keys, then values, of one head */
     size_t key_row, value_row, page_bytes;
     std::vector<float> queries, sinks;
     std::vector<uint32_t> positions;
     std::vector<float> scratch_memory;
 
-    Fixture(const KernelTable &kernels, const Setting &with) : table(kernels), setting(with) {
+    Fixture(const KernelTable &kernels, const Setting &with, std::vector<uint32_t> at) : table(kernels), setting(with), positions(std::move(at)) {
+        const uint32_t context = positions.back() + 1;
+        pages = pages_of(context);
         Random random(setting.head_size * 100 + setting.window);
         key_row = worker::row_bytes(stored_type(setting.kind), setting.head_size);
         value_row = worker::row_bytes(stored_type(setting.kind), setting.value_size);
         page_bytes = ENGINE_PAGE_TOKENS * (key_row + value_row);
-        cache.assign(5 * page_bytes, std::byte{0xff}); /* what was never written is not a number */
+        cache.assign((pages.size() + 2) * page_bytes, std::byte{0xff}); /* what was never written is not a number */
         for (uint32_t position = 0; position < context; position++) {
             std::byte *page = cache.data() + pages[position / ENGINE_PAGE_TOKENS] * page_bytes;
             const size_t slot = position % ENGINE_PAGE_TOKENS;
@@ -51,17 +58,20 @@ struct Fixture {
             table.store_kv(setting.kind, key.data(), setting.head_size, page + slot * key_row);
             table.store_kv(setting.kind, value.data(), setting.value_size, page + ENGINE_PAGE_TOKENS * key_row + slot * value_row);
         }
-        positions = {0, 1, 15, 31, 32, 33, 64, 76};
         queries = random_numbers(random, positions.size() * setting.group * setting.head_size);
         for (float &query : queries) query *= 3.0f;
         sinks = random_numbers(random, setting.group);
-        scratch_memory.resize(table.attention_scratch(setting.head_size, setting.value_size, static_cast<uint32_t>(positions.size()) * setting.group, context) + 16);
+        scratch_memory.resize(table.attention_scratch(setting.kind, setting.head_size, setting.value_size, static_cast<uint32_t>(positions.size()) * setting.group, context) + 16);
     }
 
-    std::vector<float> attend(size_t first, size_t count) {
-        std::vector<float> outputs(count * setting.group * setting.value_size);
-        float *scratch = scratch_memory.data();
-        while (reinterpret_cast<uintptr_t>(scratch) % 64 != 0) scratch++;
+    static float *aligned(std::vector<float> &memory) {
+        float *place = memory.data();
+        while (reinterpret_cast<uintptr_t>(place) % 64 != 0) place++;
+        return place;
+    }
+
+    AttentionTask task_of(size_t first, size_t count, std::vector<float> &outputs) {
+        outputs.assign(count * setting.group * setting.value_size, 0.0f);
         AttentionTask task{};
         task.row_stride = setting.group * setting.head_size;
         task.output_stride = setting.group * setting.value_size;
@@ -82,9 +92,28 @@ struct Fixture {
         task.page_stride = page_bytes;
         task.key_row_bytes = key_row;
         task.value_row_bytes = value_row;
-        task.pages = pages;
-        task.scratch = scratch;
-        table.attend(task);
+        task.pages = pages.data();
+        task.scratch = aligned(scratch_memory);
+        return task;
+    }
+
+    std::vector<float> attend(size_t first, size_t count) {
+        std::vector<float> outputs;
+        table.attend(task_of(first, count, outputs));
+        return outputs;
+    }
+
+    /* The last span first. */
+    std::vector<float> attend_in_spans(size_t first, size_t count) {
+        using worker::cpu::attention_span;
+        std::vector<float> outputs;
+        const AttentionTask task = task_of(first, count, outputs);
+        const uint32_t position = positions[first], seen = setting.window != 0 && position >= setting.window ? position - setting.window + 1 : 0;
+        const uint32_t begin = seen / attention_span, spans = positions[first + count - 1] / attention_span + 1 - begin;
+        const size_t partial = table.attention_partial(setting.value_size, static_cast<uint32_t>(count) * setting.group);
+        std::vector<float> partials(spans * partial + 16);
+        for (uint32_t span = spans; span-- > 0;) table.attend_span(task, begin + span, aligned(partials) + span * partial);
+        table.join_spans(task, spans, aligned(partials));
         return outputs;
     }
 
@@ -117,6 +146,28 @@ struct Fixture {
     }
 };
 
+/* Rows together, alone, and in spans: the same bits; against double precision: close. */
+void check_attention(const KernelTable &table, const Setting &setting, const std::vector<uint32_t> &positions) {
+    Fixture fixture(table, setting, positions);
+    const std::vector<float> together = fixture.attend(0, positions.size());
+    const size_t width = setting.group * setting.value_size;
+    if (setting.kind != ENGINE_KV_F32) CHECK(fixture.attend_in_spans(0, positions.size()) == together);
+    for (size_t row = 0; row < positions.size(); row++) {
+        const std::vector<float> alone = fixture.attend(row, 1);
+        CHECK(std::memcmp(alone.data(), together.data() + row * width, width * sizeof(float)) == 0);
+        if (setting.kind != ENGINE_KV_F32) CHECK(fixture.attend_in_spans(row, 1) == alone);
+        for (uint32_t head = 0; head < setting.group; head++) {
+            const std::vector<double> exact = fixture.exact(row, head);
+            for (uint32_t i = 0; i < setting.value_size; i++) {
+                const float value = alone[head * setting.value_size + i];
+                if (!(std::fabs(value - exact[i]) <= 3e-6))
+                    harness::fail(__FILE__, __LINE__, std::string(table.name) + ", head size " + std::to_string(setting.head_size) + ": " + std::to_string(value) +
+                                                          ", exactly " + std::to_string(exact[i]));
+            }
+        }
+    }
+}
+
 } // namespace
 
 TEST(attention_is_right_and_independent_of_its_company) {
@@ -124,25 +175,28 @@ TEST(attention_is_right_and_independent_of_its_company) {
         {64, 64, 4, ENGINE_KV_F16, 0, 0, false},   {64, 32, 1, ENGINE_KV_F32, 0, 0, false}, {128, 128, 2, ENGINE_KV_Q8_0, 0, 0, false},
         {20, 12, 3, ENGINE_KV_F32, 0, 0, true},    {80, 80, 2, ENGINE_KV_F16, 16, 0, false}, {64, 64, 8, ENGINE_KV_F16, 33, 0, true},
         {96, 96, 1, ENGINE_KV_F32, 0, 2.5f, false}, {16, 16, 5, ENGINE_KV_F16, 1, 5.0f, true}, {7, 5, 2, ENGINE_KV_F16, 40, 0, false},
+        {64, 64, 7, ENGINE_KV_F16, 0, 0, true},    {64, 96, 7, ENGINE_KV_Q8_0, 20, 0, false},
     };
     for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
-        for (const Setting &setting : settings) {
-            Fixture fixture(*table, setting);
-            const std::vector<float> together = fixture.attend(0, fixture.positions.size());
-            const size_t width = setting.group * setting.value_size;
-            for (size_t row = 0; row < fixture.positions.size(); row++) {
-                const std::vector<float> alone = fixture.attend(row, 1);
-                CHECK(std::memcmp(alone.data(), together.data() + row * width, width * sizeof(float)) == 0);
-                for (uint32_t head = 0; head < setting.group; head++) {
-                    const std::vector<double> exact = fixture.exact(row, head);
-                    for (uint32_t i = 0; i < setting.value_size; i++) {
-                        const float value = alone[head * setting.value_size + i];
-                        if (!(std::fabs(value - exact[i]) <= 3e-6))
-                            harness::fail(__FILE__, __LINE__, std::string(table->name) + ", head size " + std::to_string(setting.head_size) + ": " +
-                                                                  std::to_string(value) + ", exactly " + std::to_string(exact[i]));
-                    }
-                }
-            }
+        for (const Setting &setting : settings) check_attention(*table, setting, {0, 1, 15, 31, 32, 33, 64, 76});
+}
+
+TEST(attention_to_several_spans_is_right) {
+    const Setting settings[] = {
+        {64, 64, 4, ENGINE_KV_F16, 0, 0, true}, {32, 32, 3, ENGINE_KV_Q8_0, 0, 3.0f, false}, {32, 48, 1, ENGINE_KV_F16, 700, 0, true}, {16, 16, 2, ENGINE_KV_F32, 0, 0, false},
+    };
+    for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
+        for (const Setting &setting : settings) check_attention(*table, setting, {3, 511, 512, 1023, 1024, 1100});
+}
+
+TEST(what_is_not_a_number_spreads) {
+    for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
+        for (const float bad : {NAN, INFINITY}) {
+            Fixture fixture(*table, {64, 64, 2, ENGINE_KV_F16, 0, 0, false}, {600});
+            fixture.queries[3] = bad;
+            const std::vector<float> outputs = fixture.attend(0, 1);
+            for (size_t i = 0; i < 64; i++) CHECK(!std::isfinite(outputs[i]));
+            for (size_t i = 64; i < 128; i++) CHECK(std::isfinite(outputs[i]));
         }
 }
 

@@ -1,5 +1,7 @@
 //! Sums of exponentials over a whole vocabulary, fast enough to be done for every token.
 
+use crate::engine::with_wide_vectors;
+
 /// Logits in one block; a block's sum and maximum stand for it in later searches.
 pub(super) const BLOCK: usize = 64;
 
@@ -29,28 +31,85 @@ pub(super) fn exponential(x: f32) -> f32 {
     }
 }
 
-/// The sums of e^((logit - maximum) * scale) over each block of `logits`, in double precision.
-pub(super) fn block_sums(logits: &[f32], maximum: f32, scale: f32) -> Vec<f64> {
-    logits.chunks(BLOCK).map(|block| block_sum(block, maximum, scale)).collect()
+/// A weight from 0 to 1 as a whole number of [`UNIT`]ths, the nearest one, of two equally near the even one.
+///
+/// Sums of masses are exact: any order of adding gives the same, here and on every device.
+#[inline(always)]
+pub(super) fn mass(weight: f32) -> u64 {
+    (f64::from(weight) * UNIT).round_ties_even() as u64
+}
+
+/// The mass of a weight of 1. The vocabulary's 2^24 tokens at most cannot overflow a sum.
+pub(super) const UNIT: f64 = (1u64 << 38) as f64;
+
+/// The masses of e^((logit - maximum) * scale), summed over each block of `logits`.
+pub(super) fn block_masses(logits: &[f32], maximum: f32, scale: f32) -> Vec<u64> {
+    let mut masses = vec![0; logits.len().div_ceil(BLOCK)];
+    with_wide_vectors(|| {
+        for (mass, block) in masses.iter_mut().zip(logits.chunks(BLOCK)) {
+            *mass = block_mass(block, maximum, scale);
+        }
+    });
+    masses
+}
+
+/// The [`mass`] of e^(logit - maximum) for each logit of a block.
+#[inline(always)]
+pub(super) fn masses(block: &[f32], maximum: f32, masses: &mut [u64; BLOCK]) {
+    for (mass, &logit) in masses.iter_mut().zip(block) {
+        let (high, low) = mass_parts(exponential(logit - maximum));
+        *mass = ((i64::from(high) << 23) + i64::from(low)) as u64;
+    }
+}
+
+/// [`mass`] in two parts that straight-line single precision has exactly: 15 bits, then 23.
+#[inline(always)]
+fn mass_parts(weight: f32) -> (i32, i32) {
+    // As in `exponential`: rounds to the nearest whole number, which the low bits then hold.
+    const ROUND: f32 = 12_582_912.0;
+    let weight = weight * 32_768.0;
+    let shifted = weight + ROUND;
+    let rest = (weight - (shifted - ROUND)) * 8_388_608.0 + ROUND;
+    ((shifted.to_bits() - ROUND.to_bits()) as i32, rest.to_bits() as i32 - ROUND.to_bits() as i32)
+}
+
+/// The sum of [`mass`] over a block.
+#[inline(always)]
+fn block_mass(block: &[f32], maximum: f32, scale: f32) -> u64 {
+    let (mut high, mut low) = ([0i32; 8], [0i32; 8]);
+    let mut add = |chunk: &[f32]| {
+        for ((high, low), &logit) in high.iter_mut().zip(&mut low).zip(chunk) {
+            let parts = mass_parts(exponential((logit - maximum) * scale));
+            *high += parts.0;
+            *low += parts.1;
+        }
+    };
+    let (chunks, rest) = block.as_chunks::<8>();
+    chunks.iter().for_each(|chunk| add(chunk));
+    add(rest);
+    let total = |lanes: [i32; 8]| lanes.iter().map(|&lane| i64::from(lane)).sum::<i64>();
+    ((total(high) << 23) + total(low)) as u64
 }
 
 /// The natural logarithm of the sum of e^logit, exact to double rounding of single-precision terms.
 pub(super) fn log_sum(logits: &[f32], maximum: f32) -> f64 {
-    f64::from(maximum) + block_sums(logits, maximum, 1.0).iter().sum::<f64>().ln()
+    let total = with_wide_vectors(|| logits.chunks(BLOCK).map(|block| block_sum(block, maximum)).sum::<f64>());
+    f64::from(maximum) + total.ln()
 }
 
-fn block_sum(block: &[f32], maximum: f32, scale: f32) -> f64 {
+#[inline(always)]
+fn block_sum(block: &[f32], maximum: f32) -> f64 {
     // Eight lanes with a fixed assignment: vectorised, and the same order on every machine. A lane adds at most eight
     // terms, so single precision loses no more than the terms themselves have.
     let mut lanes = [0f32; 8];
     let (chunks, rest) = block.as_chunks::<8>();
     for chunk in chunks {
         for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-            *lane += exponential((logit - maximum) * scale);
+            *lane += exponential(logit - maximum);
         }
     }
     for (lane, &logit) in lanes.iter_mut().zip(rest) {
-        *lane += exponential((logit - maximum) * scale);
+        *lane += exponential(logit - maximum);
     }
     lanes.iter().map(|&lane| f64::from(lane)).sum()
 }
@@ -75,6 +134,30 @@ mod tests {
         assert_eq!(exponential(0.0), 1.0);
         assert_eq!(exponential(-88.0), 0.0);
         assert_eq!(exponential(f32::NEG_INFINITY), 0.0);
+    }
+
+    #[test]
+    fn a_block_s_mass_is_the_sum_of_its_masses() {
+        let mut state = 1u32;
+        for length in [1usize, 7, 8, 9, 63, 64, 65, 1000] {
+            for scale in [0.3f32, 1.0, 4.0] {
+                let logits: Vec<f32> = (0..length)
+                    .map(|_| {
+                        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                        (state >> 8) as f32 / (1 << 19) as f32 - 32.0
+                    })
+                    .collect();
+                let maximum = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                let masses = logits.iter().map(|logit| mass(exponential((logit - maximum) * scale)));
+                let blocks = block_masses(&logits, maximum, scale);
+                assert_eq!(blocks.iter().sum::<u64>(), masses.sum::<u64>(), "{length} {scale}");
+            }
+        }
+        assert_eq!((mass(1.0), mass(0.0), mass(f32::MIN_POSITIVE)), (1 << 38, 0, 0));
+        // Halves go to the even number.
+        let unit = 1.0 / UNIT as f32;
+        assert_eq!((mass(0.5 * unit), mass(1.5 * unit), mass(2.5 * unit)), (0, 2, 2));
+        assert_eq!(block_masses(&[f32::NEG_INFINITY, 0.0, -100.0], 0.0, 1.0), [1 << 38]);
     }
 
     #[test]

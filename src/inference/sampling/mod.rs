@@ -12,7 +12,8 @@
 //! 8. temperature divides what is left, and a token is drawn: the random number is a function of the seed and of the
 //!    token's index alone ([`rng`]).
 //!
-//! Probabilities are computed from single-precision exponentials relative to the maximum, summed in double precision.
+//! Probabilities are single-precision exponentials relative to the maximum, turned into whole numbers of 2^-38ths: sums of
+//! them are exact in any order, so a device that adds them in another one chooses the same token.
 //! Log-probabilities that are reported belong to the model's own distribution: all logits as the model gave them,
 //! before step 1.
 
@@ -21,12 +22,17 @@ mod exponential;
 mod filters;
 mod penalties;
 pub mod rng;
+mod shares;
+
+use std::cell::OnceCell;
+use std::sync::Arc;
 
 use self::distribution::{Candidate, Distribution};
-use self::exponential::exponential;
+use self::exponential::{exponential, mass};
 use self::filters::{maximum, Remaining};
 use self::penalties::PenaltyWindow;
 use super::request::SamplingOptions;
+use crate::engine::{Sampling, TokenBias};
 use crate::error::Result;
 
 /// The log-probability of a token and of the likeliest ones.
@@ -41,6 +47,8 @@ pub struct Logprobs {
 /// Chooses the tokens of one session.
 pub struct Sampler {
     options: SamplingOptions,
+    /// The options' logit bias, as a device takes it; made when it is first asked for.
+    biases: OnceCell<Arc<[TokenBias]>>,
     penalties: Option<PenaltyWindow>,
     seed: u64,
     index: u64,
@@ -51,7 +59,7 @@ impl Sampler {
     #[must_use]
     pub fn new(options: SamplingOptions, seed: u64, prompt: &[u32]) -> Self {
         let penalties = PenaltyWindow::new(&options, prompt);
-        Self { options, penalties, seed, index: 0 }
+        Self { options, biases: OnceCell::new(), penalties, seed, index: 0 }
     }
 
     /// Chooses the next token from `logits`, which are changed on the way; `mask` takes out what a constraint forbids.
@@ -73,11 +81,40 @@ impl Sampler {
         } else {
             self.draw(self.filter(distribution))
         };
+        self.accept(token);
+        Ok(token)
+    }
+
+    /// What a device needs to choose the next token as [`sample`](Self::sample) would; `allowed` has a bit for each token that
+    /// the constraint lets through. The token is then given to [`accept`](Self::accept).
+    pub fn parameters(&self, allowed: Option<Vec<u32>>) -> Sampling {
+        let options = &self.options;
+        let biases = self.biases.get_or_init(|| {
+            options.logit_bias.iter().map(|&(token, bias)| TokenBias { token, bias }).collect::<Vec<_>>().into()
+        });
+        Sampling {
+            seed: self.seed,
+            index: self.index,
+            temperature: options.temperature,
+            top_k: options.top_k,
+            typical_p: options.typical_p,
+            top_p: options.top_p,
+            min_p_logarithm: options.min_p.ln(),
+            repetition_penalty: options.repetition_penalty,
+            frequency_penalty: options.frequency_penalty,
+            presence_penalty: options.presence_penalty,
+            window: self.penalties.as_ref().map_or_else(Vec::new, PenaltyWindow::tokens),
+            biases: Arc::clone(biases),
+            allowed,
+        }
+    }
+
+    /// Takes in the token that was chosen.
+    pub fn accept(&mut self, token: u32) {
         self.index += 1;
         if let Some(penalties) = &mut self.penalties {
             penalties.accept(token);
         }
-        Ok(token)
     }
 
     fn filter<'a>(&self, distribution: Distribution<'a>) -> Remaining<'a> {
@@ -99,29 +136,33 @@ impl Sampler {
     }
 
     fn draw(&self, remaining: Remaining) -> u32 {
-        let uniform = rng::uniform(self.seed, self.index);
-        // A temperature so small that its inverse is infinite would make 0 * infinity of the likeliest token.
-        let scale = (1.0 / self.options.temperature).min(f32::MAX);
+        let place_among = |total| rng::below(self.seed, self.index, total);
+        let scale = scale(self.options.temperature);
         match remaining {
             Remaining::All(distribution) => {
-                let sums = distribution.block_sums(scale);
-                let total: f64 = sums.iter().sum();
-                let (block, before) = place(sums.iter().copied(), uniform * total);
+                let blocks = distribution.block_masses(scale);
+                let target = place_among(blocks.iter().sum());
+                let (block, before) = place(blocks.iter().copied(), target);
                 let (first, logits) = distribution.block(block);
                 let maximum = distribution.maximum();
-                let weights = logits.iter().map(|logit| f64::from(exponential((logit - maximum) * scale)));
-                first + place(weights, uniform * total - before).0 as u32
+                let masses = logits.iter().map(|logit| mass(exponential((logit - maximum) * scale)));
+                first + place(masses, target - before).0 as u32
             }
             Remaining::Some(candidates) => {
                 let maximum = maximum(&candidates);
-                let weights =
-                    || candidates.iter().map(|candidate| f64::from(exponential((candidate.logit - maximum) * scale)));
-                let total: f64 = weights().sum();
-                let (chosen, _) = place(weights(), uniform * total);
+                let masses =
+                    || candidates.iter().map(|candidate| mass(exponential((candidate.logit - maximum) * scale)));
+                let (chosen, _) = place(masses(), place_among(masses().sum()));
                 candidates[chosen].token
             }
         }
     }
+}
+
+/// What multiplies the logits at `temperature`: so small a one that its inverse is infinite would make 0 * infinity of the
+/// likeliest token.
+fn scale(temperature: f32) -> f32 {
+    (1.0 / temperature).min(f32::MAX)
 }
 
 /// The log-probabilities of the `count` likeliest tokens in the distribution that `logits` are; the chosen one's is
@@ -147,19 +188,16 @@ impl ModelLogprobs {
     }
 }
 
-/// The first place at which the running sum of `weights` passes `target`, and the sum before it.
-///
-/// A weight of 0 is never chosen. Where rounding keeps the sum from passing, the last place with a weight is taken.
-fn place(weights: impl Iterator<Item = f64>, target: f64) -> (usize, f64) {
-    let mut sum = 0.0;
-    let mut last = (0, 0.0);
-    for (index, weight) in weights.enumerate() {
-        if weight > 0.0 {
-            last = (index, sum);
-            sum += weight;
-            if sum > target {
-                return last;
-            }
+/// The first place at which the running sum of `masses` passes `target`, which is less than all of them, and the sum
+/// before it. A mass of 0 is never chosen.
+fn place(masses: impl Iterator<Item = u64>, target: u64) -> (usize, u64) {
+    let mut sum = 0;
+    let mut last = (0, 0);
+    for (index, mass) in masses.enumerate() {
+        last = (index, sum);
+        sum += mass;
+        if sum > target {
+            break;
         }
     }
     last

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::engine::TokenCount;
 use crate::inference::request::{SamplingOptions, DEFAULT_PENALTY_WINDOW};
 
 /// How often each token occurs among the last ones, the prompt's included.
@@ -52,6 +53,11 @@ impl PenaltyWindow {
         }
         self.recent.push_back(token);
         *self.counts.entry(token).or_default() += 1;
+    }
+
+    /// The tokens of the window, and how often each is in it.
+    pub(super) fn tokens(&self) -> Vec<TokenCount> {
+        self.counts.iter().map(|(&token, &count)| TokenCount { token, count }).collect()
     }
 
     /// Lowers the logits of the window's tokens. Each is changed by itself, so the map's order does not matter.

@@ -5,7 +5,9 @@ use std::time::Instant;
 
 use super::engine::{TokenConstraint, Vocabulary};
 use super::pages::Lease;
+use crate::engine::Sampling;
 use crate::error::Result;
+use crate::inference::constraint::forbid;
 use crate::inference::sampling::{Logprobs, ModelLogprobs, Sampler};
 use crate::inference::session::{EndReason, Event, SessionState};
 use crate::inference::stop::{StopMatcher, StopOutcome};
@@ -107,9 +109,31 @@ impl Sequence {
         (&mut self.lease, &self.job.prompt[..self.computed.min(self.prompt_tokens)])
     }
 
+    /// Whether a device's choice is enough: log-probabilities need the logits.
+    pub(super) fn can_be_sampled(&self) -> bool {
+        self.job.logprobs == 0
+    }
+
+    /// What a device needs to choose the next token.
+    pub(super) fn sampling(&mut self, vocabulary_size: usize) -> Result<Sampling> {
+        let Job { sampler, constraint, .. } = &mut self.job;
+        let allowed = constraint.as_mut().map(|constraint| constraint.allowed(vocabulary_size)).transpose()?;
+        Ok(sampler.parameters(allowed))
+    }
+
     /// Chooses the next token from `logits` and tells the host; says how the session ended if it did.
     pub(super) fn take_logits(&mut self, logits: &mut [f32], vocabulary: &dyn Vocabulary) -> Result<Option<Ending>> {
         let (token, logprobs) = self.choose(logits)?;
+        self.take(token, logprobs, vocabulary)
+    }
+
+    /// Tells the host of the token that a device chose; says how the session ended if it did.
+    pub(super) fn take_token(&mut self, token: u32, vocabulary: &dyn Vocabulary) -> Result<Option<Ending>> {
+        self.job.sampler.accept(token);
+        self.take(token, None, vocabulary)
+    }
+
+    fn take(&mut self, token: u32, logprobs: Option<Logprobs>, vocabulary: &dyn Vocabulary) -> Result<Option<Ending>> {
         if vocabulary.is_end(token) {
             self.flush();
             return Ok(Some(Ending { reason: EndReason::EndOfText, matched_stop: None }));
@@ -150,7 +174,13 @@ impl Sequence {
 
     fn choose(&mut self, logits: &mut [f32]) -> Result<(u32, Option<Logprobs>)> {
         let Job { sampler, constraint, logprobs, .. } = &mut self.job;
-        let mask = |logits: &mut [f32]| constraint.as_mut().map_or(Ok(()), |constraint| constraint.mask(logits));
+        let mask = |logits: &mut [f32]| match constraint {
+            None => Ok(()),
+            Some(constraint) => {
+                forbid(logits, &constraint.allowed(logits.len())?);
+                Ok(())
+            }
+        };
         if *logprobs == 0 {
             return Ok((sampler.sample(logits, mask)?, None));
         }

@@ -12,7 +12,7 @@ use super::engine::{Engine, Vocabulary};
 use super::pages::KvPages;
 use super::sequence::{Ending, Job, Sequence};
 use super::{Shared, PAGE};
-use crate::engine::{Output, Role, Row};
+use crate::engine::{Output, Role, Row, Sampling};
 use crate::error::{Code, Error, Result};
 use crate::inference::session::{EndReason, SessionState};
 use crate::telemetry::metrics::METRICS;
@@ -39,6 +39,8 @@ struct Step {
     parts: Vec<Part>,
     prompt_rows: usize,
     logits: usize,
+    /// Of the rows that ask for a token.
+    samplings: Vec<Sampling>,
 }
 
 /// The part of a step that belongs to one session.
@@ -46,7 +48,8 @@ struct Part {
     /// Index into the running sessions.
     sequence: usize,
     rows: usize,
-    wants_logits: bool,
+    /// What the last of its rows asks for.
+    output: Output,
 }
 
 impl<E: Engine> Worker<E> {
@@ -183,12 +186,12 @@ impl<E: Engine> Worker<E> {
         let result = self.forward(&step);
         self.shared.inbox.lock().in_step.clear();
         match result {
-            Ok(()) => {
+            Ok(chosen) => {
                 let took = started.elapsed();
                 self.budget.note(step.prompt_rows, took);
                 METRICS.step.observe_duration(took);
                 METRICS.batch_rows.observe(step.rows.len() as f64);
-                self.distribute(&step);
+                self.distribute(&step, chosen);
             }
             // Whoever still wants the step gets it run again; the same rows give the same result.
             Err(error) if error.code == Code::Cancelled && self.shared.cancel.load(Ordering::Acquire) != 0 => {}
@@ -206,7 +209,7 @@ impl<E: Engine> Worker<E> {
 
     /// Chooses the step's rows and gets the pages for them.
     fn plan(&mut self) -> std::result::Result<Step, (usize, Error)> {
-        let mut step = Step { rows: Vec::new(), parts: Vec::new(), prompt_rows: 0, logits: 0 };
+        let mut step = Step { rows: Vec::new(), parts: Vec::new(), prompt_rows: 0, logits: 0, samplings: Vec::new() };
         for index in 0..self.running.len() {
             let sequence = &self.running[index];
             if sequence.prompt_left() == 0 && !sequence.state().pause_when_full() {
@@ -244,15 +247,25 @@ impl<E: Engine> Worker<E> {
                 return Err((index, Error::new(Code::OutOfMemory, detail)));
             }
         }
-        let tokens = sequence.tokens();
-        let wants_logits = end == tokens.len();
-        for (position, &token) in tokens.iter().enumerate().take(end).skip(first) {
-            let output = if position + 1 == tokens.len() { Output::Logits } else { Output::None };
+        let last = match end == sequence.tokens().len() {
+            false => Output::None,
+            true if self.engine.samples() && sequence.can_be_sampled() => Output::Token,
+            true => Output::Logits,
+        };
+        match last {
+            Output::Token => {
+                let sampling = sequence.sampling(self.engine.vocabulary_size()).map_err(|error| (index, error))?;
+                step.samplings.push(sampling);
+            }
+            Output::Logits => step.logits += 1,
+            Output::None | Output::Hidden => {}
+        }
+        for (position, &token) in sequence.tokens().iter().enumerate().take(end).skip(first) {
+            let output = if position + 1 == end { last } else { Output::None };
             let sequence = step.parts.len() as u32;
             step.rows.push(Row { token, position: position as u32, sequence, role, output });
         }
-        step.logits += usize::from(wants_logits);
-        step.parts.push(Part { sequence: index, rows: count, wants_logits });
+        step.parts.push(Part { sequence: index, rows: count, output: last });
         Ok(())
     }
 
@@ -271,7 +284,7 @@ impl<E: Engine> Worker<E> {
         true
     }
 
-    fn forward(&mut self, step: &Step) -> Result<()> {
+    fn forward(&mut self, step: &Step) -> Result<Vec<Result<u32>>> {
         let floats = step.logits * self.engine.vocabulary_size();
         if self.outputs.len() < floats {
             let more = floats - self.outputs.len();
@@ -281,14 +294,15 @@ impl<E: Engine> Worker<E> {
             self.outputs.resize(floats, 0.0);
         }
         let tables: Vec<&[u32]> = step.parts.iter().map(|part| self.running[part.sequence].table()).collect();
-        self.engine.forward(&step.rows, &tables, &self.shared.cancel, &mut self.outputs[..floats])
+        self.engine.forward(&step.rows, &tables, &step.samplings, &self.shared.cancel, &mut self.outputs[..floats])
     }
 
-    /// Gives everyone what the step computed for them.
-    fn distribute(&mut self, step: &Step) {
+    /// Gives everyone what the step computed for them; `chosen` are the tokens that the engine chose.
+    fn distribute(&mut self, step: &Step, chosen: Vec<Result<u32>>) {
         let vocabulary_size = self.engine.vocabulary_size();
         let mut outputs = std::mem::take(&mut self.outputs);
         let mut logits = outputs.chunks_exact_mut(vocabulary_size.max(1));
+        let mut chosen = chosen.into_iter();
         let mut endings: Vec<(usize, Result<Ending>)> = Vec::new();
         for part in &step.parts {
             let sequence = &mut self.running[part.sequence];
@@ -298,14 +312,20 @@ impl<E: Engine> Worker<E> {
                 let (lease, prompt) = sequence.lease_and_prompt();
                 self.pages.publish(lease, prompt);
             }
-            if !part.wants_logits {
-                continue;
-            }
-            let Some(row) = logits.next() else { continue };
-            if sequence.state().is_terminated() {
-                continue;
-            }
-            match sequence.take_logits(row, self.vocabulary.as_ref()) {
+            let is_terminated = sequence.state().is_terminated();
+            let taken = match part.output {
+                Output::Logits => logits.next().map(|row| match is_terminated {
+                    true => Ok(None),
+                    false => sequence.take_logits(row, self.vocabulary.as_ref()),
+                }),
+                Output::Token => chosen.next().map(|token| match (is_terminated, token) {
+                    (true, _) => Ok(None),
+                    (false, Ok(token)) => sequence.take_token(token, self.vocabulary.as_ref()),
+                    (false, Err(error)) => Err(error),
+                }),
+                Output::None | Output::Hidden => None,
+            };
+            match taken.unwrap_or(Ok(None)) {
                 Ok(None) => {}
                 Ok(Some(ending)) => endings.push((part.sequence, Ok(ending))),
                 Err(error) => {

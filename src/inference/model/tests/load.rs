@@ -60,11 +60,11 @@ fn eight_threads_start_cancel_and_close_as_they_like() {
                     if Instant::now() >= until {
                         break;
                     }
-                    let number = rng::uniform(thread, turn);
-                    let seed = (number * 4.0) as u64;
+                    let seed = rng::below(thread, 2 * turn, 4);
                     let session = model.start(request(seed)).unwrap();
-                    let pause = Duration::from_micros((number * 40_000.0) as u64 % 10_000);
-                    match (number * 64.0) as u64 % 4 {
+                    let number = rng::below(thread, 2 * turn + 1, 40_000);
+                    let pause = Duration::from_micros(number / 4);
+                    match number % 4 {
                         0 => drop(session),
                         1 => {
                             std::thread::sleep(pause);

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::super::*;
-use crate::engine::{Output, Role, Row};
+use crate::engine::{Output, Role, Row, Sampling};
 use crate::inference::request::SamplingOptions;
 use crate::inference::sampling::Sampler;
 use crate::inference::session::{Event, Next, Usage};
@@ -44,6 +44,8 @@ pub struct Controls {
     pub steps: AtomicUsize,
     pub prompt_rows: AtomicUsize,
     pub most_rows: AtomicUsize,
+    /// Not 0: the engine chooses tokens itself.
+    pub samples: AtomicUsize,
     /// Tokens to give in order of position instead of computed ones; past its end computed ones again.
     pub script: Mutex<Vec<u32>>,
 }
@@ -95,7 +97,18 @@ impl Engine for FakeEngine {
         self.pages.len() as u32
     }
 
-    fn forward(&mut self, rows: &[Row], tables: &[&[u32]], cancel: &AtomicU32, outputs: &mut [f32]) -> Result<()> {
+    fn samples(&self) -> bool {
+        self.controls.samples.load(Ordering::Relaxed) != 0
+    }
+
+    fn forward(
+        &mut self,
+        rows: &[Row],
+        tables: &[&[u32]],
+        samplings: &[Sampling],
+        cancel: &AtomicU32,
+        outputs: &mut [f32],
+    ) -> Result<Vec<Result<u32>>> {
         self.controls.steps.fetch_add(1, Ordering::Relaxed);
         self.controls.most_rows.fetch_max(rows.len(), Ordering::Relaxed);
         assert_eq!(self.controls.panic.swap(0, Ordering::Relaxed), 0, "a fault that the test asked for");
@@ -103,30 +116,56 @@ impl Engine for FakeEngine {
             return Err(error);
         }
         self.work(rows.len(), cancel)?;
-        let mut next = 0;
+        let (mut next, mut samplings, mut chosen) = (0, samplings.iter(), Vec::new());
         for row in rows {
             let table = tables[row.sequence as usize];
             let is_prompt = matches!(row.role, Role::Prompt);
             self.controls.prompt_rows.fetch_add(usize::from(is_prompt), Ordering::Relaxed);
             let place = (row.token, row.position, is_prompt);
             self.pages[table[row.position as usize / PAGE] as usize][row.position as usize % PAGE] = Some(place);
-            if matches!(row.output, Output::Logits) {
-                let state = self.state(row, table);
-                for (token, logit) in outputs[next..next + VOCABULARY].iter_mut().enumerate() {
-                    let mixed = (state ^ (token as u64) << 32).wrapping_mul(0x94d0_49bb_1331_11eb);
-                    *logit = (mixed >> 40) as f32 / (1u32 << 22) as f32;
+            match row.output {
+                Output::Logits => {
+                    outputs[next..next + VOCABULARY].copy_from_slice(&self.logits(row, table));
+                    next += VOCABULARY;
                 }
-                // The text never ends by chance.
-                outputs[next] = -50.0;
-                if let Some(&token) = self.controls.script.lock().get(row.position as usize) {
-                    outputs[next + token as usize] = 50.0;
-                }
-                next += VOCABULARY;
+                Output::Token => chosen.push(choose(&self.logits(row, table), samplings.next().expect("a sampling"))),
+                Output::None | Output::Hidden => {}
             }
         }
         assert_eq!(next, outputs.len(), "room for other than the rows' outputs");
-        Ok(())
+        assert!(samplings.next().is_none(), "more samplings than rows that ask for tokens");
+        Ok(chosen)
     }
+}
+
+impl FakeEngine {
+    fn logits(&self, row: &Row, table: &[u32]) -> [f32; VOCABULARY] {
+        let state = self.state(row, table);
+        let mut logits = [0.0; VOCABULARY];
+        for (token, logit) in logits.iter_mut().enumerate() {
+            let mixed = (state ^ (token as u64) << 32).wrapping_mul(0x94d0_49bb_1331_11eb);
+            *logit = (mixed >> 40) as f32 / (1u32 << 22) as f32;
+        }
+        // The text never ends by chance.
+        logits[0] = -50.0;
+        if let Some(&token) = self.controls.script.lock().get(row.position as usize) {
+            logits[token as usize] = 50.0;
+        }
+        logits
+    }
+}
+
+/// A device's choice, as far as the tests need one: the likeliest token that is allowed, less those of the window.
+fn choose(logits: &[f32; VOCABULARY], sampling: &Sampling) -> Result<u32> {
+    assert_eq!(sampling.temperature, 0.0, "this device knows no draws");
+    let allowed = |token: u32| sampling.allowed.as_ref().is_none_or(|words| words[0] >> token & 1 == 1);
+    let penalty = |token: u32| sampling.window.iter().find(|entry| entry.token == token).map_or(0, |entry| entry.count);
+    (0..VOCABULARY as u32)
+        .filter(|&token| allowed(token))
+        .map(|token| (token, logits[token as usize] - penalty(token) as f32 * sampling.frequency_penalty))
+        .max_by(|left, right| left.1.total_cmp(&right.1).then(right.0.cmp(&left.0)))
+        .map(|(token, _)| token)
+        .ok_or_else(crate::engine::nothing_allowed)
 }
 
 /// A scheduler over an imitated engine.

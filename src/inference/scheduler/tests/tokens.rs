@@ -2,6 +2,8 @@
 
 use super::super::*;
 use super::fake::*;
+use crate::inference::request::SamplingOptions;
+use crate::inference::sampling::Sampler;
 use crate::inference::session::{Event, Next};
 
 /// The tokens of `prompt` continued on a scheduler of its own.
@@ -151,10 +153,8 @@ fn logprobs_come_with_the_tokens_that_ask_for_them() {
 struct Alphabet(u32);
 
 impl TokenConstraint for Alphabet {
-    fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
-        let allowed = self.0 as usize + 1;
-        logits.iter_mut().enumerate().filter(|(token, _)| *token != allowed).for_each(|(_, l)| *l = f32::NEG_INFINITY);
-        Ok(())
+    fn allowed(&mut self, _: usize) -> Result<Vec<u32>> {
+        Ok(vec![1 << (self.0 + 1)])
     }
 
     fn accept(&mut self, token: u32) -> Result<()> {
@@ -173,4 +173,58 @@ fn a_constraint_decides_what_may_come_and_when_it_is_complete() {
     constrained.constraint = Some(Box::new(Alphabet(0)));
     let (story, _) = read(&Fixture::new(4, 1, 1).start(constrained));
     assert_eq!(story, Story { tokens: vec![1, 2, 3], text: "abc".into(), reason: EndReason::ConstraintComplete });
+}
+
+#[test]
+fn an_engine_that_samples_gives_what_the_host_would_have_chosen() {
+    let story = |samples: usize, logprobs: usize, constrained: bool| {
+        let fixture = Fixture::new(4, 1, 1);
+        fixture.controls.samples.store(samples, Ordering::Relaxed);
+        let options = SamplingOptions { frequency_penalty: 1.5, ..SamplingOptions::greedy() };
+        let mut job = job(prompt(1, 40), 12);
+        job.sampler = Sampler::new(options, 7, &job.prompt);
+        job.logprobs = logprobs;
+        if constrained {
+            job.constraint = Some(Box::new(Alphabet(0)));
+        }
+        read(&fixture.start(job)).0
+    };
+    for constrained in [false, true] {
+        let expected = story(0, 0, constrained);
+        assert_eq!(story(1, 0, constrained), expected);
+        // Log-probabilities need the logits: they come to the host.
+        assert_eq!(story(1, 2, constrained), expected);
+    }
+}
+
+#[test]
+fn a_session_whose_constraint_forbids_everything_fails_alone_on_a_device_too() {
+    struct Nothing;
+    impl TokenConstraint for Nothing {
+        fn allowed(&mut self, _: usize) -> Result<Vec<u32>> {
+            Ok(vec![0])
+        }
+
+        fn accept(&mut self, _: u32) -> Result<()> {
+            Ok(())
+        }
+
+        fn must_stop(&self) -> bool {
+            false
+        }
+    }
+    for samples in [0, 1] {
+        let fixture = Fixture::new(4, 2, 2);
+        fixture.controls.samples.store(samples, Ordering::Relaxed);
+        let greedy = |first| {
+            let mut job = job(vec![first], 5);
+            job.sampler = Sampler::new(SamplingOptions::greedy(), 7, &job.prompt);
+            job
+        };
+        let mut hopeless = greedy(1);
+        hopeless.constraint = Some(Box::new(Nothing));
+        let (hopeless, other) = (fixture.start(hopeless), fixture.start(greedy(2)));
+        assert_eq!(hopeless.next(None).unwrap_err().code, Code::InferenceFailed);
+        assert_eq!(read(&other).0.tokens.len(), 5);
+    }
 }

@@ -1,17 +1,19 @@
 /*
- * A model's tensors bound to their places in the layers, checked against the description.
+ * A model's tensors bound to their places in the layers, checked against the description. Every device's forward pass
+ * starts from it.
  */
-#ifndef WORKER_FORWARD_MODEL_H
-#define WORKER_FORWARD_MODEL_H
+#ifndef WORKER_BOUND_MODEL_H
+#define WORKER_BOUND_MODEL_H
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "../formats/tensor_type.h"
 #include "engine.h"
 
-namespace worker::cpu {
+namespace worker {
 
 /* Stored rows; a product has one output per row. */
 struct Matrix {
@@ -58,7 +60,7 @@ struct Layer {
     bool windowed = false;
 };
 
-struct Model {
+struct BoundModel {
     engine_model_description description;
     Matrix token_embedding;
     Matrix position_embedding;
@@ -66,13 +68,17 @@ struct Model {
     Affine output;
     Vector rotary_factors = nullptr; /* those for this context */
     std::vector<Layer> layers;
-    /* Vectors that the file has in half precision, or unaligned. */
+    /* Vectors that the file has in half precision, or unaligned, where the tensors lie in the host's memory. */
     std::vector<std::vector<float>> converted;
 };
 
-/* Checks as check_model() of forward.h says, and binds. */
-Model bind_model(const engine_model_description &description, std::span<const engine_tensor> tensors);
+/* Gives a tensor of `count` values, which is not of aligned floats, as floats that live as long as the bound model. */
+using Converter = std::function<Vector(const engine_tensor &tensor, uint64_t count)>;
 
-} // namespace worker::cpu
+/* Checks as check_model() of forward.h says, and binds. Reads the tensors only to convert vectors: without a converter, on
+ * the host. */
+BoundModel bind_model(const engine_model_description &description, std::span<const engine_tensor> tensors, const Converter &converter = {});
+
+} // namespace worker
 
 #endif

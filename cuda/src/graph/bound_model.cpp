@@ -1,4 +1,4 @@
-#include "forward_model.h"
+#include "bound_model.h"
 
 #include <cmath>
 #include <map>
@@ -9,7 +9,7 @@
 #include "cuda_error.h"
 #include "forward.h"
 
-namespace worker::cpu {
+namespace worker {
 
 namespace {
 
@@ -112,7 +112,7 @@ std::string role_text(uint32_t role, int32_t layer) {
 
 class Binder {
 public:
-    Binder(std::span<const engine_tensor> tensors, Model &model) : model_(model) {
+    Binder(std::span<const engine_tensor> tensors, BoundModel &model, const Converter &converter) : model_(model), converter_(converter) {
         for (const engine_tensor &tensor : tensors) {
             const auto [place, added] = by_role_.try_emplace({tensor.role, tensor.layer}, &tensor);
             if (!added)
@@ -185,12 +185,14 @@ private:
         check(tensor, count, slabs, 1);
         const auto type = static_cast<TensorType>(tensor.type);
         if (type == TensorType::F32 && reinterpret_cast<uintptr_t>(tensor.data) % alignof(float) == 0) return static_cast<const float *>(tensor.data);
+        if (converter_) return converter_(tensor, count * slabs);
         std::vector<float> &converted = model_.converted.emplace_back(count * slabs);
         dequantise(type, tensor.data, count * slabs, converted.data());
         return converted.data(); /* moves of the outer vector leave it in place */
     }
 
-    Model &model_;
+    BoundModel &model_;
+    const Converter &converter_;
     std::map<std::pair<uint32_t, int32_t>, const engine_tensor *> by_role_;
 };
 
@@ -248,12 +250,12 @@ Vector bind_rotary_factors(Binder &binder, const engine_model_description &d) {
 
 } // namespace
 
-Model bind_model(const engine_model_description &description, std::span<const engine_tensor> tensors) {
+BoundModel bind_model(const engine_model_description &description, std::span<const engine_tensor> tensors, const Converter &converter) {
     const engine_model_description &d = description;
     check_description(d);
-    Model model;
+    BoundModel model;
     model.description = d;
-    Binder binder(tensors, model);
+    Binder binder(tensors, model, converter);
     model.token_embedding = binder.matrix(ENGINE_TOKEN_EMBEDDING, -1, d.width, d.vocabulary);
     model.position_embedding = binder.table(ENGINE_POSITION_EMBEDDING, d.width);
     model.output_norm = {binder.vector(ENGINE_OUTPUT_NORM, -1, d.width), binder.optional_vector(ENGINE_OUTPUT_NORM_BIAS, -1, d.width)};
@@ -269,16 +271,12 @@ Model bind_model(const engine_model_description &description, std::span<const en
     return model;
 }
 
-} // namespace worker::cpu
-
-namespace worker {
-
 void check_model(const engine_model_description &description, std::span<const engine_tensor> tensors) {
     for (const engine_tensor &tensor : tensors)
         if (tensor.layer >= 0 && static_cast<uint32_t>(tensor.layer) >= description.layers)
             throw CudaError::model_load_failed(std::string(tensor.name) + ": is of layer " + std::to_string(tensor.layer) + ", the model has " +
                                                std::to_string(description.layers));
-    cpu::bind_model(description, tensors);
+    bind_model(description, tensors);
 }
 
 } // namespace worker
