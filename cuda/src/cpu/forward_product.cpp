@@ -38,14 +38,16 @@ void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns) {
     inputs_.clear();
     std::byte *place = prepared_;
     for (const ProductJob &job : jobs) prepared_jobs_.push_back(prepare_job(job, columns, place));
-    /* Rows of a tile are rounded a second time when they are laid out, hence the 4. */
-    parallel_.run(sources_.size(), sources_.size() * columns * 4, [&](unsigned thread, uint64_t i) { run_source(sources_[i], columns, scratch_ + thread * scratch_stride_); });
+    uint64_t values = 0;
+    for (const Source &source : sources_) values += source.shape ? source.count * tile_segment : columns;
+    parallel_.run(sources_.size(), values * 4, [&](unsigned thread, uint64_t i) { run_source(sources_[i], columns, scratch_ + thread * scratch_stride_); });
 }
 
 Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place) {
     const TensorType type = job.weights.matrix.type;
-    const PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic_);
+    PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic_);
     const TileShape shape = kernels_.tile_shape(type, form, job.inputs.size());
+    if (shape && form != PreparedForm::Bytes) form = PreparedForm::Words;
     for (const Preparation &other : prepared_jobs_)
         if (other.rows.data() == job.inputs.data() && other.rows.size() == job.inputs.size() && other.form == form && other.shape == shape) return other;
     const Preparation prepared{job.inputs, form, shape, inputs_.size(), place};

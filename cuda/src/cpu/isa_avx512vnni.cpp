@@ -1,5 +1,5 @@
 /*
- * The kernels for CPUs with AVX-512 F, BW, VL, DQ, VNNI and VBMI.
+ * The kernels for CPUs with AVX-512 F, BW, VL and DQ, and VNNI and VBMI besides.
  *
  * The target is set by pragma, after the last header: what headers define inline is compiled for the baseline, and the
  * linker can never choose a copy of it that needs instructions the CPU lacks. Everything after it is internal.
@@ -46,6 +46,9 @@ struct NibbleTable {
 #include "isa_integers.inc"
 
 #include "isa_integer_products.inc"
+#include "isa_streams_vnni_types.inc"
+#include "isa_streams_vnni_k.inc"
+#include "isa_streams_vnni.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"

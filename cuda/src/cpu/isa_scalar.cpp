@@ -33,6 +33,7 @@ struct NibbleTable {
 #include "isa_integers.inc"
 
 #include "isa_integer_products.inc"
+#include "isa_streams_none.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"

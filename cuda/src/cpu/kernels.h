@@ -32,8 +32,12 @@ enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
+    /* Words as a path's own kernels for decode rows like them, for types with groups of 32 and of 16; only from and for the
+     * same table. */
+    StreamOf32,
+    StreamOf16,
 };
-constexpr size_t prepared_forms = 3; /* enumerators of PreparedForm */
+constexpr size_t prepared_forms = 5; /* enumerators of PreparedForm */
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
@@ -138,7 +142,8 @@ struct KernelTable {
     size_t (*product_scratch)(uint64_t columns);
     void (*product)(const ProductTask &task);
 
-    /* The tiles that are best for so many rows in this form, or none: product() is then. Both give the same bits. */
+    /* The tiles that are best for so many rows, whose prepared form this is, or none: product() is then. Both give the same
+     * bits. Tiles are of bytes where the form is Bytes, and of words with any other but Floats. */
     TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
     size_t (*tile_scratch)(uint64_t columns);
     void (*tile_product)(const ProductTask &task);
