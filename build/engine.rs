@@ -103,10 +103,7 @@ fn state_of(files: &[PathBuf]) -> String {
 /// They are named after the set: `isa_avx2.cpp`, or `isa_avx2_....cpp`.
 const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
     ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
-    (
-        "isa_avx512",
-        &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"],
-    ),
+    ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
     (
         "isa_avx512vnni",
         &[
@@ -119,6 +116,7 @@ const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
             "-mavx512dq",
             "-mavx512vnni",
             "-mavx512vbmi",
+            "-mgfni",
         ],
     ),
 ];

@@ -1,5 +1,5 @@
 /*
- * The kernels for CPUs with AVX-512 F, BW, VL and DQ, and VNNI and VBMI besides.
+ * The kernels for CPUs with AVX-512 F, BW, VL and DQ, and VNNI, VBMI and GFNI besides.
  *
  * The target is set by pragma, after the last header: what headers define inline is compiled for the baseline, and the
  * linker can never choose a copy of it that needs instructions the CPU lacks. Everything after it is internal.
@@ -21,9 +21,9 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,gfni"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,gfni")
 #endif
 
 #define WORKER_ISA_NAME "avx512vnni"

@@ -6,6 +6,7 @@
 #include "gpu/health_check.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -14,33 +15,34 @@ namespace worker::gpu {
 
 namespace {
 
-/* Why there is no GPU, or an empty text. */
-std::string reason_for_none(int32_t &count) {
-    count = 0;
-    const Status status = runtime().device_count(&count);
-    if (status != Status::Success) {
-        static_cast<void>(runtime().take_last_error());
-        count = 0;
-        return describe(status);
-    }
-    if (count <= 0) {
-        count = 0;
-        return "the driver reports no device";
-    }
-    return {};
-}
-
 void ignore(Status status) noexcept {
     if (status != Status::Success) static_cast<void>(runtime().take_last_error());
+}
+
+/* Devices do not come and go while a process lives, but once one of them has failed the runtime may no longer count. */
+std::atomic<int32_t> last_good_count{0};
+
+/* The number of devices, at least 0, and what the runtime said. */
+Status count_devices(int32_t &count) noexcept {
+    const Status status = runtime().device_count(&count);
+    if (status == Status::Success) {
+        count = std::max(count, 0);
+        last_good_count.store(count, std::memory_order_relaxed);
+        return status;
+    }
+    ignore(status);
+    count = 0;
+    if (!is_sticky(status)) return status;
+    count = last_good_count.load(std::memory_order_relaxed);
+    return count > 0 ? Status::Success : status;
 }
 
 } // namespace
 
 uint32_t device_count() noexcept {
     int32_t count = 0;
-    const Status status = runtime().device_count(&count);
-    ignore(status);
-    return status == Status::Success && count > 0 ? static_cast<uint32_t>(count) : 0;
+    static_cast<void>(count_devices(count));
+    return static_cast<uint32_t>(count);
 }
 
 Activation::Activation(int32_t device) {
@@ -52,7 +54,9 @@ Activation::Activation(int32_t device) {
 
 GpuDevice::GpuDevice(int32_t ordinal) : ordinal_(ordinal) {
     int32_t count = 0;
-    if (const std::string reason = reason_for_none(count); !reason.empty()) {
+    const Status status = count_devices(count);
+    if (count == 0) {
+        const std::string reason = status == Status::Success ? "the driver reports no device" : describe(status);
         throw CudaError::device_not_found("GPU " + std::to_string(ordinal) + " was asked for, and there is none: " + reason +
                                           "; -1 is the CPU");
     }
@@ -112,14 +116,15 @@ engine_device_information GpuDevice::information() const {
     return information;
 }
 
-uint64_t GpuDevice::process_memory() const noexcept {
+Device::ProcessUsage GpuDevice::process_usage() const noexcept {
     uint64_t bytes = 0;
-    if (runtime().process_memory(properties_.pci_bus, &bytes)) return bytes;
+    if (runtime().process_memory(properties_.pci_bus, &bytes)) return {bytes, ENGINE_MEMORY_NVML};
     try {
-        return tracker().total_usage();
+        bytes = tracker().total_usage();
     } catch (...) {
-        return 0; /* the ledger's lock failed */
+        bytes = 0; /* the ledger's lock failed */
     }
+    return {bytes, ENGINE_MEMORY_LEDGER};
 }
 
 void GpuDevice::check_health() {
@@ -215,12 +220,6 @@ uint64_t GpuDevice::resident_bytes(const void *address, size_t bytes) {
         if (found.kind != MemoryKind::Device || found.device != ordinal_ || found.host_address != nullptr) return 0;
     }
     return bytes;
-}
-
-void GpuDevice::make_resident(const void *, size_t) {}
-
-std::unique_ptr<Forward> GpuDevice::make_forward(const engine_model_description &, std::span<const engine_tensor>, VramOwner) {
-    throw CudaError::model_unsupported("this build has no forward pass for a GPU");
 }
 
 void GpuDevice::synchronise(Stream stream, const char *what) const {
