@@ -42,13 +42,10 @@ struct NibbleTable {
 #include "isa_panel_levels.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time, for which there are forms of types'
- * own. */
-constexpr uint64_t more_than_streamed = 5;
-
+/* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */
 bool has_tiles(PreparedForm form, uint64_t count) {
-    if (form == PreparedForm::Bytes || form == PreparedForm::Words) return count != 0;
-    return form != PreparedForm::Floats && count >= more_than_streamed;
+    constexpr uint64_t more_than_streamed = 5;
+    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
 }
 
 } // namespace
