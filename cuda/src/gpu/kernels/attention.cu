@@ -105,12 +105,7 @@ __device__ __forceinline__ void join_chains(const float *chains, uint32_t value_
         float sums[16];
         UNROLL
         for (unsigned j = 0; j < 16; j++) sums[j] = chains[j * value_size + column];
-        UNROLL
-        for (unsigned apart = 8; apart > 0; apart /= 2) {
-            UNROLL
-            for (unsigned j = 0; j < apart; j++) sums[j] += sums[j + apart];
-        }
-        output[column] = sums[0];
+        output[column] = sum_of_sixteen(sums);
     }
 }
 
