@@ -81,6 +81,16 @@ fn engine_library() -> PathBuf {
     library
 }
 
+/// The GPU's device, memory and failures, against the library's objects with the emulated machine in them.
+#[cfg(feature = "emulated-gpu")]
+#[test]
+fn gpu_device() {
+    let mut sources = cpp_files(&root().join("cuda/tests/gpu"));
+    sources.push(root().join("cuda/tests/harness.cpp"));
+    let library = Path::new(env!("OUT_DIR")).join("libworker_engine.a");
+    run_program("gpu_device", &sources, &["-DWORKER_GPU", "-DWORKER_EMULATED_GPU"], &[&library]);
+}
+
 /// Everything but the kernels, which `forward_double.cpp` stands in for.
 fn infrastructure_sources() -> Vec<PathBuf> {
     let mut sources = cpp_files(&root().join("cuda/src"));

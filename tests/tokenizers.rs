@@ -72,8 +72,8 @@ fn ends_of_generation_are_known_by_key_and_by_name() {
         ("gpt-2", vec!["<|endoftext|>"]),
         ("llama-spm", vec!["</s>"]),
         ("llama-bpe", vec!["<|end_of_text|>", "<|eot_id|>"]),
-        ("phi-3", vec!["<|endoftext|>", "<|end|>"]),
-        ("qwen2", vec!["<|endoftext|>", "<|im_end|>"]),
+        ("phi-3", vec!["</s>", "<|endoftext|>", "<|end|>"]),
+        ("qwen2", vec!["</s>", "<|endoftext|>", "<|im_end|>"]),
     ] {
         let tokenizer = tokenizer(name);
         let found: Vec<String> = tokenizer

@@ -222,10 +222,6 @@ uint64_t GpuDevice::resident_bytes(const void *address, size_t bytes) {
     return bytes;
 }
 
-std::unique_ptr<Forward> GpuDevice::make_forward(const engine_model_description &, std::span<const engine_tensor>, VramOwner) {
-    throw CudaError::model_unsupported("this build has no forward pass for a GPU");
-}
-
 void GpuDevice::synchronise(Stream stream, const char *what) const {
     check(runtime().synchronise_stream(stream), std::string(what) + " on " + where());
 }

@@ -136,6 +136,8 @@ impl Tokenizer {
                 if special {
                     bytes.extend_from_slice(self.token_text(id));
                 }
+                // Behind any special token but the text's beginning a space may be the text's own.
+                strip_space &= index == 0 && Some(id) == self.beginning();
                 continue;
             }
             let printed = self.token_bytes(id);

@@ -32,6 +32,10 @@ const fn plain(names: &'static [&'static str], stages: &'static [Stage]) -> PreT
     PreTokenizer { names, stages, ignore_merges: false, add_beginning: false }
 }
 
+const fn whole_words(names: &'static [&'static str], stages: &'static [Stage]) -> PreTokenizer {
+    PreTokenizer { ignore_merges: true, ..plain(names, stages) }
+}
+
 const TABLE: &[PreTokenizer] = &[
     plain(
         &["", "default"],
@@ -74,7 +78,9 @@ const TABLE: &[PreTokenizer] = &[
         ignore_merges: true,
         add_beginning: true,
     },
-    plain(&["dbrx", "smaug-bpe", "glm4", "chatglm-bpe"], &[Stage::Words(LLAMA3)]),
+    plain(&["dbrx", "smaug-bpe", "chatglm-bpe"], &[Stage::Words(LLAMA3)]),
+    whole_words(&["glm4", "glm5"], &[Stage::Words(LLAMA3)]),
+    whole_words(&["minicpm5"], &[Stage::Numbers(3), Stage::Words(Words { digits: usize::MAX, ..LLAMA3 })]),
     plain(
         &[
             "qwen2",
@@ -92,6 +98,7 @@ const TABLE: &[PreTokenizer] = &[
         ],
         &[Stage::Words(QWEN2)],
     ),
+    plain(&["ufakzeka"], &[Stage::Words(Words { contractions: false, ..QWEN2 })]),
     plain(&["qwen35"], &[Stage::Words(Words { marks: true, ..QWEN2 })]),
     plain(&["seed-coder"], &[Stage::Words(Words { symbols_take_line_ends: false, ..QWEN2 })]),
     plain(&["gpt-4o", "llama4", "kanana2", "talkie", "minimax-m2"], &[Stage::Cased { digits: 3, contractions: true }]),
@@ -195,9 +202,11 @@ mod tests {
         assert_eq!(pieces("falcon", "in 2024`x`"), ["in", " ", "202", "4", "`", "x", "`"]);
         assert_eq!(
             pieces("deepseek-v3", "1234在日本 it's ~~ (x"),
-            ["123", "4", "在日本", " it", "'s", " ", "~~", " (", "x"]
+            ["123", "4", "在日本", " it", "'s", " ~~", " (", "x"]
         );
         assert_eq!(pieces("deepseek-coder", "if x:\n 日本12"), ["if", " x", ":", "\n", " ", "日本", "1", "2"]);
+        // Ogham's space lies among the ranges of that one.
+        assert_eq!(pieces("deepseek-coder", "日 \u{1680}1"), ["日", " \u{1680}", "1"]);
         assert_eq!(pieces("bloom", "Hej, du!  12"), ["Hej", ",", " du", "! ", " 12"]);
         assert_eq!(pieces("viking", "a12"), ["a", "1", "2"]);
     }

@@ -31,7 +31,7 @@ pub(super) enum Stage {
     Bloom,
     /// `[\r\n]`
     LineEnd,
-    /// One or more characters of these ranges.
+    /// One or more characters of these ranges; never spaces, which the reference makes one character before it matches.
     Ranges(&'static [(char, char)]),
 }
 
@@ -142,8 +142,10 @@ impl Piece<'_> {
             }
             Stage::LineEnd => self.is_line_end(at).then_some(at + 1),
             Stage::Ranges(ranges) => run(&|index| {
-                self.character(index)
-                    .is_some_and(|character| ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)))
+                self.class(index) != Some(Class::Space)
+                    && self
+                        .character(index)
+                        .is_some_and(|character| ranges.iter().any(|(low, high)| (*low..=*high).contains(&character)))
             }),
         }
     }
@@ -244,12 +246,7 @@ impl Piece<'_> {
             return Some(self.run(at + 1, &is_ascii_letter));
         }
         let is_letter = |index: usize| matches!(self.class(index), Some(Class::Letter | Class::Mark));
-        // The reference's list of ASCII symbols has no tilde.
-        let is_symbol = |index: usize| match self.class(index) {
-            Some(Class::Punctuation) => true,
-            Some(Class::Symbol) => self.character(index) != Some('~'),
-            _ => false,
-        };
+        let is_symbol = |index: usize| matches!(self.class(index), Some(Class::Punctuation | Class::Symbol));
         let prefix = self.class(at) != Some(Class::Letter) && !self.is_line_end(at) && !is_symbol(at);
         let first = if prefix && is_letter(at + 1) { at + 1 } else { at };
         let end = self.run(first, &is_letter);

@@ -121,6 +121,41 @@ fn harmony_marks_are_printed_and_its_message_end_is_no_end() {
 }
 
 #[test]
+fn the_html_tag_of_that_name_is_an_end_unless_a_mark_says_otherwise() {
+    let tag = pairs(&[("</s>", 1)], &[], &[]).unwrap();
+    assert!(tag.is_end_of_generation(95) && tag.is_special(95));
+    let gemma4 = pairs(&[("</s>", 1), ("<|tool_response>", 3)], &[], &[]).unwrap();
+    assert_eq!(gemma4.ends_of_generation(), [96]);
+    assert_eq!(gemma4.decode(&[95], false).unwrap(), b"</s>");
+}
+
+#[test]
+fn some_take_a_word_of_the_vocabulary_whole_whatever_the_merges_say() {
+    let with = |pre| pairs(&[("abc", 1)], &[], &[("tokenizer.ggml.pre", Pair::text(pre))]).unwrap();
+    for pre in ["llama-bpe", "tekken", "glm4", "minicpm5"] {
+        assert_eq!(spelled(&with(pre), "abc", false), ["abc"], "{pre}");
+    }
+    for pre in ["gpt-2", "qwen2", "chatglm-bpe"] {
+        assert_eq!(spelled(&with(pre), "abc", false), ["a", "b", "c"], "{pre}");
+    }
+}
+
+#[test]
+fn only_the_texts_first_space_is_taken_off_again() {
+    let tokenizer = pieces(&[("▁a", -1.0, 1)], &[]).unwrap();
+    let a = tokenizer.encode("a", false, false)[0];
+    for (ids, text, named) in [
+        (vec![a, a], "a a", "a a"),
+        (vec![1, a], "a", "<s>a"),
+        (vec![2, a], " a", "</s> a"),
+        (vec![1, 1, a], " a", "<s><s> a"),
+    ] {
+        assert_eq!(String::from_utf8(tokenizer.decode(&ids, false).unwrap()).unwrap(), text);
+        assert_eq!(String::from_utf8(tokenizer.decode(&ids, true).unwrap()).unwrap(), named);
+    }
+}
+
+#[test]
 fn keys_name_ends_of_generation() {
     let more = [("tokenizer.ggml.eos_token_id", Pair::U32(5)), ("tokenizer.ggml.eot_token_id", Pair::U32(3))];
     let tokenizer = pairs(&[], &[], &more).unwrap();

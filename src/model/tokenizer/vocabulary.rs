@@ -145,10 +145,6 @@ impl Vocabulary {
         }
         for name in END_NAMES {
             if let Some(id) = self.find(name.as_bytes()) {
-                // Gemma's vocabulary has it as the HTML tag.
-                if name == "</s>" && self.kind(id) & CONTROL == 0 {
-                    continue;
-                }
                 self.kinds[id as usize] |= CONTROL;
                 specials.ends.push(id);
             }
@@ -164,6 +160,12 @@ impl Vocabulary {
         if let Some(end) = self.find(b"<|end|>").filter(|_| goes_on) {
             specials.ends.retain(|id| *id != end);
             self.kinds[end as usize] = USER_DEFINED;
+        }
+        // Where one of these ends a generation, `</s>` is the HTML tag.
+        let has_tag = specials.ends.iter().any(|id| TAG_MARKS.contains(&self.text(*id)));
+        if let Some(tag) = self.find(b"</s>").filter(|_| has_tag) {
+            specials.ends.retain(|id| *id != tag);
+            self.kinds[tag as usize] = NORMAL;
         }
         specials.ends.sort_unstable();
         specials.ends.dedup();
@@ -263,7 +265,7 @@ const END_KEYS: [&str; 5] = [
 ];
 
 /// Names of tokens that end a generation, whatever their kind: many files mark them wrongly or not at all.
-const END_NAMES: [&str; 31] = [
+const END_NAMES: [&str; 33] = [
     "<|eot_id|>",
     "<|im_end|>",
     "<|end|>",
@@ -282,6 +284,8 @@ const END_NAMES: [&str; 31] = [
     "<|end_of_text|>",
     "<end_of_utterance>",
     "<eos>",
+    "<turn|>",
+    "<|tool_response>",
     "<｜end▁of▁sentence｜>",
     "[e~[",
     "<|fim_pad|>",
@@ -296,6 +300,9 @@ const END_NAMES: [&str; 31] = [
     "<reponame>",
     "<|file_sep|>",
 ];
+
+/// Names of ends that tell that `</s>` is none.
+const TAG_MARKS: [&[u8]; 2] = [b"<|tool_response>", b"<|plamo:eos|>"];
 
 /// Names of tokens around a gap to fill in, which print nothing.
 const FILL_IN_NAMES: [&str; 24] = [
