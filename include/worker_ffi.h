@@ -498,7 +498,8 @@ worker_status_t worker_session_next(worker_session_t session,
  * - error: why the call failed; may be NULL.
  *
  * *Errors*: WORKER_ERROR_INVALID_PARAMETER (no callback), the handle errors of worker_session_close(); where running the
- * model failed, that error, after its event and the end's.
+ * model failed, that error, after its event and the end's; WORKER_ERROR_CANCELLED when the callback ended with a C++
+ * exception, which goes no further: the session is cancelled then, and the callback is not called again.
  * *Ownership*: user_data stays the caller's until destroy is called with it.
  * *Thread*: any; the callback runs on the same one, under no lock, and may call any function of this library. Events that
  * are read elsewhere meanwhile do not come here.
@@ -911,7 +912,24 @@ worker_status_t worker_metrics_prometheus(char *buffer, size_t capacity, size_t 
 worker_status_t worker_set_log_callback(worker_log_fn callback, void *user_data, worker_destroy_fn destroy);
 
 /**
- * Sets the least level of the records that the callback is given; WORKER_LOG_INFO at first.
+ * Has log records written to a file descriptor, such as a pipe's or a file's: each a JSON object on a line of its own,
+ * with timestamp (nanoseconds since 1970), level ("trace" to "error"), target, message and fields. It is for languages
+ * whose functions must not be called from threads that are not theirs, and takes the place of
+ * worker_set_log_callback(), as that takes its.
+ *
+ * - descriptor: where to write; -1 for silence. It is duplicated, so the host may close its own.
+ *
+ * Records that a reader does not take within a second are lost.
+ *
+ * *Errors*: WORKER_ERROR_INVALID_PARAMETER (it is not open for writing).
+ * *Ownership*: the descriptor stays the host's; ours is closed when another sink takes its place.
+ * *Thread*: any.
+ * *Blocks*: until the former sink has been given what waits for it.
+ */
+worker_status_t worker_set_log_descriptor(int32_t descriptor);
+
+/**
+ * Sets the least level of the records that the callback or the descriptor is given; WORKER_LOG_INFO at first.
  *
  * - level: one of the WORKER_LOG_* values.
  *

@@ -297,13 +297,15 @@ typedef struct worker_residency_t {
 } worker_residency_t;
 
 /**
- * Told how far loading is, from 0 to 1, on the thread that loads and under no lock. Returns 0 to go on; anything else
- * cancels: the load ends with WORKER_ERROR_CANCELLED, and holds nothing.
+ * Told how far loading is, on the thread that loads and under no lock: 0 before the file is opened, then the share of the
+ * weights' bytes that are in place, never less than before, and 1 at the end. Returns 0 to go on; anything else, a C++
+ * exception too, cancels: the load ends with WORKER_ERROR_CANCELLED, and holds nothing.
  */
 typedef int32_t (*worker_progress_fn)(void *user_data, float fraction);
 
 /**
- * Called once when a callback will not be called again, also when the call that was given it fails.
+ * Called once when a callback will not be called again, also when the call that was given it fails. A C++ exception from
+ * it is dropped.
  */
 typedef void (*worker_destroy_fn)(void *user_data);
 

@@ -44,9 +44,18 @@ typedef struct engine_cache engine_cache;
 /* ---- callbacks ---- */
 
 typedef void (*engine_callback)(void *user_data, const void *argument);
+typedef int32_t (*engine_question)(void *user_data, const void *argument);
+typedef int32_t (*engine_fraction_question)(void *user_data, float fraction);
+typedef void (*engine_release)(void *user_data);
 
-/* Calls the host's function; gives 1 when it ended with a C++ exception, which goes no further, otherwise 0. */
+/* Call the host's function; give 1 when it ended with a C++ exception, which goes no further, otherwise 0. `answer` is
+   set to what the function returned, and is left alone when it did not return. */
 int32_t engine_call_contained(engine_callback callback, void *user_data, const void *argument) ENGINE_NOEXCEPT;
+int32_t engine_ask_contained(engine_question question, void *user_data, const void *argument,
+                             int32_t *answer) ENGINE_NOEXCEPT;
+int32_t engine_ask_fraction_contained(engine_fraction_question question, void *user_data, float fraction,
+                                      int32_t *answer) ENGINE_NOEXCEPT;
+int32_t engine_release_contained(engine_release release, void *user_data) ENGINE_NOEXCEPT;
 
 /* ---- devices ---- */
 

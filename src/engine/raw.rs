@@ -114,6 +114,9 @@ pub struct engine_tensor {
 }
 
 pub type engine_callback = unsafe extern "C" fn(user_data: *mut c_void, argument: *const c_void);
+pub type engine_question = unsafe extern "C" fn(user_data: *mut c_void, argument: *const c_void) -> i32;
+pub type engine_fraction_question = unsafe extern "C" fn(user_data: *mut c_void, fraction: f32) -> i32;
+pub type engine_release = unsafe extern "C" fn(user_data: *mut c_void);
 
 pub type engine_progress = unsafe extern "C" fn(context: *mut c_void, done_bytes: u64, total_bytes: u64) -> i32;
 
@@ -215,6 +218,19 @@ pub struct engine_batch {
 
 extern "C" {
     pub fn engine_call_contained(callback: engine_callback, user_data: *mut c_void, argument: *const c_void) -> i32;
+    pub fn engine_ask_contained(
+        question: engine_question,
+        user_data: *mut c_void,
+        argument: *const c_void,
+        answer: *mut i32,
+    ) -> i32;
+    pub fn engine_ask_fraction_contained(
+        question: engine_fraction_question,
+        user_data: *mut c_void,
+        fraction: f32,
+        answer: *mut i32,
+    ) -> i32;
+    pub fn engine_release_contained(release: engine_release, user_data: *mut c_void) -> i32;
     pub fn engine_gpu_count() -> u32;
     pub fn engine_device_open(
         ordinal: i32,

@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_void};
 use super::callbacks::HostFunction;
 use super::errors::worker_status_t;
 use super::guard;
+use super::log_descriptor;
 use super::marshal::{invalid, text};
 use super::operation_types::{worker_log_fn, worker_log_level_t, worker_log_record_t};
 use super::types::worker_destroy_fn;
@@ -44,7 +45,28 @@ pub unsafe extern "C" fn worker_set_log_callback(
     })
 }
 
-/// Sets the least level of the records that the callback is given; WORKER_LOG_INFO at first.
+/// Has log records written to a file descriptor, such as a pipe's or a file's: each a JSON object on a line of its own,
+/// with timestamp (nanoseconds since 1970), level ("trace" to "error"), target, message and fields. It is for languages
+/// whose functions must not be called from threads that are not theirs, and takes the place of
+/// worker_set_log_callback(), as that takes its.
+///
+/// - descriptor: where to write; -1 for silence. It is duplicated, so the host may close its own.
+///
+/// Records that a reader does not take within a second are lost.
+///
+/// *Errors*: WORKER_ERROR_INVALID_PARAMETER (it is not open for writing).
+/// *Ownership*: the descriptor stays the host's; ours is closed when another sink takes its place.
+/// *Thread*: any.
+/// *Blocks*: until the former sink has been given what waits for it.
+#[no_mangle]
+pub extern "C" fn worker_set_log_descriptor(descriptor: i32) -> worker_status_t {
+    guard::plain(|| {
+        log::set_sink(if descriptor == -1 { None } else { Some(log_descriptor::sink(descriptor)?) });
+        Ok(())
+    })
+}
+
+/// Sets the least level of the records that the callback or the descriptor is given; WORKER_LOG_INFO at first.
 ///
 /// - level: one of the WORKER_LOG_* values.
 ///

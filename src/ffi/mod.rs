@@ -14,6 +14,7 @@ pub mod lifecycle;
 mod lifecycle_calls;
 pub mod locked;
 mod locked_calls;
+mod log_descriptor;
 pub mod logging;
 mod marshal;
 mod model_calls;

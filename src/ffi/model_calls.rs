@@ -1,11 +1,12 @@
 //! What the functions of devices, models, scores and residency do between their arguments and the layer below.
 
-use std::ffi::{c_char, c_void, OsStr};
+use std::ffi::{c_char, OsStr};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
 use serde_json::{json, Value};
 
+use super::callbacks::{thrown, HostData};
 use super::handles::{model, worker_model_t};
 use super::marshal::{
     bytes, invalid, length, options, options_and_unknown, reserved, switch, text, zeroed, ArrayOutput,
@@ -16,7 +17,7 @@ use super::session_types::{
 };
 use super::types::*;
 use crate::cuda::{devices, CudaModel};
-use crate::engine::{DeviceKind, KvType, LoadMode, ResidencyPolicy, ResidencyReport};
+use crate::engine::{self, DeviceKind, KvType, LoadMode, ResidencyPolicy, ResidencyReport};
 use crate::error::Result;
 use crate::inference::{LoadOptions, Model, Pooling, ScoreKind};
 use crate::model::chat::ChatOptions;
@@ -52,7 +53,7 @@ pub(super) unsafe fn load(
 ) -> Result<worker_model_t> {
     // SAFETY: as this function's.
     let (options, unknown) = unsafe { options_and_unknown(source) }?;
-    let callback = Callback { user_data: options.progress_user_data, destroy: options.progress_destroy };
+    let data = HostData::new(options.progress_user_data, options.progress_destroy);
     unknown?;
     // SAFETY: as this function's.
     let path = unsafe { bytes(path, path_length, "path") }?;
@@ -74,12 +75,18 @@ pub(super) unsafe fn load(
     let load = load_options(&options)?;
     lifecycle::admit_new_work()?;
     let device = devices::open(ordinal, options.threads)?;
+    let mut threw = false;
     let mut progress = |fraction: f32| match options.progress {
-        // SAFETY: the caller's: it may be called with its user data, here, on the calling thread.
-        Some(progress) => unsafe { progress(callback.user_data, fraction) == 0 },
+        Some(progress) => {
+            // SAFETY: the caller's: it may be called with its user data, here, on the calling thread.
+            let answer = unsafe { engine::ask_fraction_contained(progress, data.user_data, fraction) };
+            threw |= answer.is_none();
+            answer == Some(0)
+        }
         None => true,
     };
-    let model = Model::load(&path, device, &load, &mut progress)?;
+    let loaded = Model::load(&path, device, &load, &mut progress);
+    let model = loaded.map_err(|error| if threw { thrown("progress") } else { error })?;
     registry().insert(CudaModel::new(model))
 }
 
@@ -110,21 +117,6 @@ fn kv_type(value: worker_kv_type_t) -> Result<KvType> {
         WORKER_KV_F32 => Ok(KvType::F32),
         WORKER_KV_Q8_0 => Ok(KvType::Q8_0),
         other => Err(unknown_value("kv_type", other)),
-    }
-}
-
-/// A host's data, released once, when this is dropped.
-pub(super) struct Callback {
-    pub(super) user_data: *mut c_void,
-    pub(super) destroy: worker_destroy_fn,
-}
-
-impl Drop for Callback {
-    fn drop(&mut self) {
-        if let Some(destroy) = self.destroy.take() {
-            // SAFETY: whoever gave the function promised that it may be called with its data, once.
-            unsafe { destroy(self.user_data) };
-        }
     }
 }
 

@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use once_cell::sync::OnceCell;
 use parking_lot::{Mutex, MutexGuard};
 
+use super::callbacks::{thrown, HostData};
 use super::handles::{model, session, worker_model_t, worker_session_t};
 use super::marshal::{
     array, invalid, length, options, output_struct, required, reserved, switch, text, zeroed, OutputStruct,
 };
-use super::model_calls::{unknown_value, Callback};
+use super::model_calls::unknown_value;
 use super::session_types::*;
 use super::types::worker_destroy_fn;
 use crate::cuda::InferenceResult;
+use crate::engine;
 use crate::error::{Code, Error, Result};
 use crate::inference::{
     ConstraintSource, EndReason, Event, EventDescriptor, Prompt, SamplingOptions, Session, SessionRequest,
@@ -329,14 +331,16 @@ pub(super) unsafe fn run(
     user_data: *mut c_void,
     destroy: worker_destroy_fn,
 ) -> Result<()> {
-    let data = Callback { user_data, destroy };
+    let data = HostData::new(user_data, destroy);
     let Some(callback) = callback else { return Err(invalid("callback is NULL".to_owned())) };
     let entry = session(handle)?;
     let tell = |event: &worker_event_t| {
         // SAFETY: the caller's: it may be called with its data; the event lives through the call.
-        if unsafe { callback(data.user_data, event) } != 0 {
+        let answer = unsafe { engine::ask_contained(erase(callback), data.user_data, (&raw const *event).cast()) };
+        if answer != Some(0) {
             entry.session.cancel();
         }
+        answer.map(|_| ()).ok_or_else(|| thrown("callback"))
     };
     let mut failure = None;
     loop {
@@ -361,7 +365,7 @@ pub(super) unsafe fn run(
                     event.top = likeliest.as_mut_ptr();
                     event.top_capacity = likeliest.len() as u32;
                 }
-                tell(&event);
+                tell(&event)?;
                 if event.kind == WORKER_EVENT_END {
                     return failure.map_or(Ok(()), Err);
                 }
@@ -371,7 +375,7 @@ pub(super) unsafe fn run(
                 event.kind = WORKER_EVENT_ERROR;
                 event.error_code = error.code.number();
                 event.text = EMPTY.as_ptr().cast_mut();
-                tell(&event);
+                tell(&event)?;
                 // Where even the reading fails, no end will come.
                 if failure.replace(error).is_some() {
                     return failure.map_or(Ok(()), Err);
@@ -379,6 +383,12 @@ pub(super) unsafe fn run(
             }
         }
     }
+}
+
+/// The callback as the engine's trampoline calls it: its argument's type is known to both ends only.
+fn erase(callback: unsafe extern "C" fn(*mut c_void, *const worker_event_t) -> i32) -> engine::Question {
+    // SAFETY: the two differ in what a pointer points to, which no calling convention sees.
+    unsafe { std::mem::transmute(callback) }
 }
 
 const EMPTY: &CStr = c"";

@@ -202,7 +202,8 @@ pub unsafe extern "C" fn worker_session_next(
 /// - error: why the call failed; may be NULL.
 ///
 /// *Errors*: WORKER_ERROR_INVALID_PARAMETER (no callback), the handle errors of worker_session_close(); where running the
-/// model failed, that error, after its event and the end's.
+/// model failed, that error, after its event and the end's; WORKER_ERROR_CANCELLED when the callback ended with a C++
+/// exception, which goes no further: the session is cancelled then, and the callback is not called again.
 /// *Ownership*: user_data stays the caller's until destroy is called with it.
 /// *Thread*: any; the callback runs on the same one, under no lock, and may call any function of this library. Events that
 /// are read elsewhere meanwhile do not come here.

@@ -138,11 +138,13 @@ pub struct worker_residency_t {
     pub violating: [c_char; 192],
 }
 
-/// Told how far loading is, from 0 to 1, on the thread that loads and under no lock. Returns 0 to go on; anything else
-/// cancels: the load ends with WORKER_ERROR_CANCELLED, and holds nothing.
+/// Told how far loading is, on the thread that loads and under no lock: 0 before the file is opened, then the share of the
+/// weights' bytes that are in place, never less than before, and 1 at the end. Returns 0 to go on; anything else, a C++
+/// exception too, cancels: the load ends with WORKER_ERROR_CANCELLED, and holds nothing.
 pub type worker_progress_fn = Option<unsafe extern "C" fn(user_data: *mut c_void, fraction: f32) -> i32>;
 
-/// Called once when a callback will not be called again, also when the call that was given it fails.
+/// Called once when a callback will not be called again, also when the call that was given it fails. A C++ exception from
+/// it is dropped.
 pub type worker_destroy_fn = Option<unsafe extern "C" fn(user_data: *mut c_void)>;
 
 /// How to load a model. Everything zero means: on the CPU, with the library's choices.

@@ -99,6 +99,28 @@ static void callbacks(void) {
     CHECK(atomic_load(&seen) >= 2001 && atomic_load(&seen) < 3000);
 }
 
+/* One sink takes the other's place, and a reader that went away ends nothing. */
+static void descriptors(void) {
+    int ends[2], wrong[] = {-2, 1000000};
+    char line[256];
+    size_t i;
+    ssize_t length;
+    for (i = 0; i < COUNT(wrong); i++) CODE(worker_set_log_descriptor(wrong[i]), WORKER_ERROR_INVALID_PARAMETER);
+    CHECK(pipe(ends) == 0);
+    CODE(worker_set_log_descriptor(ends[0]), WORKER_ERROR_INVALID_PARAMETER);
+    CODE(worker_set_log_descriptor(ends[1]), WORKER_SUCCESS);
+    CODE(worker_log_error("hello", 5, NULL, 0), WORKER_SUCCESS);
+    CODE(worker_set_log_descriptor(-1), WORKER_SUCCESS);
+    length = read(ends[0], line, sizeof line - 1);
+    line[length > 0 ? length : 0] = '\0';
+    CHECK(strstr(line, "\"message\":\"hello\"") != NULL && line[strlen(line) - 1] == '\n');
+    CODE(worker_set_log_descriptor(ends[1]), WORKER_SUCCESS);
+    close(ends[0]);
+    close(ends[1]);
+    for (i = 0; i < 3; i++) CODE(worker_log_error("nobody", 6, NULL, 0), WORKER_SUCCESS);
+    CODE(worker_set_log_descriptor(-1), WORKER_SUCCESS);
+}
+
 static void lives(int count) {
     int i;
     for (i = 0; i < count; i++) {
@@ -164,6 +186,7 @@ int main(int count, char **arguments) {
     path = arguments[1];
     bad_calls();
     callbacks();
+    descriptors();
     lives(count > 2 ? atoi(arguments[2]) : 1000);
     with_a_model();
     /* Not under valgrind, where the child would report what its parent owns. */

@@ -19,23 +19,28 @@ extern const KernelTable table;
 namespace avx512 {
 extern const KernelTable table;
 }
+namespace avx512vnni {
+extern const KernelTable table;
+}
 #endif
 
 namespace {
 
 struct Supported {
-    const KernelTable *tables[3];
+    const KernelTable *tables[4];
     size_t count;
 };
 
 Supported find_supported() noexcept {
-    Supported supported{{&scalar::table, nullptr, nullptr}, 1};
+    Supported supported{{&scalar::table, nullptr, nullptr, nullptr}, 1};
 #if defined(__x86_64__)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     if (avx2) supported.tables[supported.count++] = &avx2::table;
-    if (avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512dq"))
-        supported.tables[supported.count++] = &avx512::table;
+    const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
+                        __builtin_cpu_supports("avx512dq");
+    if (avx512) supported.tables[supported.count++] = &avx512::table;
+    if (avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni"))
+        supported.tables[supported.count++] = &avx512vnni::table;
 #endif
     return supported;
 }

@@ -14,6 +14,7 @@
 
 #include "../formats/tensor_type.h"
 #include "engine.h"
+#include "tiles.h"
 
 namespace worker::cpu {
 
@@ -31,8 +32,12 @@ enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
+    /* Words as a path's own kernels for decode rows like them, for types with groups of 32 and of 16; only from and for the
+     * same table. */
+    StreamOf32,
+    StreamOf16,
 };
-constexpr size_t prepared_forms = 3; /* enumerators of PreparedForm */
+constexpr size_t prepared_forms = 5; /* enumerators of PreparedForm */
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
@@ -79,7 +84,9 @@ struct ProductTask {
     const std::byte *const *inputs; /* prepared rows, 64-byte aligned */
     float *const *outputs;
     uint64_t count;
-    float *scratch; /* product_scratch floats, 64-byte aligned */
+    float *scratch; /* product_scratch floats, or tile_scratch, 64-byte aligned */
+    TileShape shape = {};             /* where there are tiles, they stand for the inputs */
+    const std::byte *tiles = nullptr; /* tile_bytes apart, 64-byte aligned */
 };
 
 /* Positions that attention takes at once, aligned: their results are joined in order, so that a long context can be shared out. */
@@ -134,6 +141,11 @@ struct KernelTable {
     void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
     size_t (*product_scratch)(uint64_t columns);
     void (*product)(const ProductTask &task);
+
+    /* The tiles that are best for so many rows in this form, or none: product() is then. Both give the same bits. */
+    TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
+    size_t (*tile_scratch)(uint64_t columns);
+    void (*tile_product)(const ProductTask &task);
 
     /* For tasks of at most so many queries (rows * group) that see at most so many positions, from the first row's first to
      * the last row's last. */

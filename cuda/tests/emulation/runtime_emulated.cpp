@@ -8,6 +8,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <new>
 #include <set>
 #include <string>
 #include <utility>
@@ -33,6 +34,7 @@ struct Fault {
     int64_t successes = -1;
     Status status = Status::Success;
     Lasting lasting = Lasting::Once;
+    bool met = false;
 };
 
 struct World {
@@ -47,6 +49,7 @@ struct World {
     uint64_t next_handle = 1;
     uint64_t memory_requests = 0;
     uint64_t launches = 0;
+    uint64_t pointer_questions = 0;
     std::string misuse; /* what the last kernel that failed did wrong */
 };
 
@@ -82,7 +85,10 @@ public:
         if (const Fault &fault = world_.fault; fault.successes >= 0 && meant(name)) {
             const bool now = fault.successes == 0;
             if (!now || fault.lasting == Lasting::Once) --world_.fault.successes;
-            if (now) status_ = fault.status;
+            if (now) {
+                status_ = fault.status;
+                world_.fault.met = true;
+            }
         }
         if (is_sticky(status_)) world_.sticky[current_device] = status_;
         if (status_ != Status::Success) world_.last_error = status_;
@@ -212,7 +218,12 @@ Status take_block(Call &call, void **address, size_t bytes, MemoryKind kind, boo
     void *memory = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
     if (memory == nullptr) return call.give(Status::MemoryAllocation);
     std::memset(memory, 0xff, bytes); /* NaN in every type: what is read before it is written shows */
-    call->blocks.emplace(static_cast<const char *>(memory), Block{bytes, kind, current_device, call->memory_requests, pinned});
+    try {
+        call->blocks.emplace(static_cast<const char *>(memory), Block{bytes, kind, current_device, call->memory_requests, pinned});
+    } catch (const std::bad_alloc &) {
+        std::free(memory);
+        return call.give(Status::MemoryAllocation);
+    }
     *address = memory;
     return Status::Success;
 }
@@ -241,6 +252,7 @@ Status release_pinned(void *address) { return give_back("release_pinned", addres
 
 Status pointer_attributes(const void *address, gpu::PointerAttributes *out) {
     Call call("pointer_attributes");
+    ++call->pointer_questions;
     if (call.fails()) return call.status();
     const auto place = block_at(*call, address);
     if (place == call->blocks.end()) {
@@ -283,8 +295,13 @@ Status make_handle(std::string_view name, int kind, void **out) {
     Call call(name);
     *out = nullptr;
     if (call.fails()) return call.status();
-    *out = reinterpret_cast<void *>(call->next_handle++ << 4);
-    call->handles[kind].insert(*out);
+    void *const handle = reinterpret_cast<void *>(call->next_handle++ << 4);
+    try {
+        call->handles[kind].insert(handle);
+    } catch (const std::bad_alloc &) {
+        return call.give(Status::MemoryAllocation);
+    }
+    *out = handle;
     return Status::Success;
 }
 Status end_handle(std::string_view name, int kind, void *handle) {
@@ -331,7 +348,12 @@ Status launch(const gpu::KernelLaunch &launch) {
         if (!is_handle(*call, streams, launch.stream)) return call.give(invalid_handle);
         if (!fits(launch)) return call.give(Status::InvalidConfiguration);
     }
-    const std::string misuse = run(launch);
+    std::string misuse;
+    try {
+        misuse = run(launch);
+    } catch (const std::bad_alloc &) {
+        return Status::MemoryAllocation;
+    }
     if (misuse.empty()) return Status::Success;
     /* As on a device: the launch itself has succeeded; whoever waits for the kernel learns of it. */
     const std::lock_guard lock(world().mutex);
@@ -413,12 +435,20 @@ Census census() {
     census.events = call->handles[events].size();
     census.memory_requests = call->memory_requests;
     census.launches = call->launches;
+    census.pointer_questions = call->pointer_questions;
     return census;
 }
 
+int32_t device_of_thread() { return current_device; }
+
 void fail(std::string_view call, int64_t successes, Status status, Lasting lasting) {
     const std::lock_guard lock(world().mutex);
-    world().fault = {std::string(call), successes, status, lasting};
+    world().fault = {std::string(call), successes, status, lasting, false};
+}
+
+bool fault_was_met() {
+    const std::lock_guard lock(world().mutex);
+    return world().fault.met;
 }
 
 void set_kind_of_allocations(MemoryKind kind) {

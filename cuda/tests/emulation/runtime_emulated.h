@@ -31,7 +31,11 @@ struct Census {
     uint64_t events = 0;
     uint64_t memory_requests = 0; /* so far, of both kinds of memory */
     uint64_t launches = 0;        /* so far */
+    uint64_t pointer_questions = 0; /* pointer_attributes, so far */
 };
+
+/* The calling thread's device. */
+int32_t device_of_thread();
 
 /* Bytes that a context takes, by NVML, besides what is allocated. */
 constexpr uint64_t context_bytes = uint64_t{256} << 20;
@@ -47,6 +51,9 @@ Census census();
  * fault at a time. A sticky status stays the device's, as on a real one. */
 enum class Lasting { Once, FromThenOn };
 void fail(std::string_view call, int64_t successes, gpu::Status status, Lasting lasting);
+
+/* Whether the last fault was met yet. */
+bool fault_was_met();
 
 /* What blocks are from now on, by pointer_attributes: the runtime of a machine that breaks the promise. */
 void set_kind_of_allocations(gpu::MemoryKind kind);
