@@ -44,8 +44,9 @@ void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns) {
 
 Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place) {
     const TensorType type = job.weights.matrix.type;
-    const PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic_);
+    PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic_);
     const TileShape shape = kernels_.tile_shape(type, form, job.inputs.size());
+    if (shape && form != PreparedForm::Bytes) form = PreparedForm::Words;
     for (const Preparation &other : prepared_jobs_)
         if (other.rows.data() == job.inputs.data() && other.rows.size() == job.inputs.size() && other.form == form && other.shape == shape) return other;
     const Preparation prepared{job.inputs, form, shape, inputs_.size(), place};

@@ -168,6 +168,10 @@ struct KernelTable {
     void (*activate)(const ActivationTask &task);
 };
 
+/* How many bytes ahead of the reading of weights to ask for them: where the CPU's own prefetching is disturbed by that, 0, which
+ * asks for what is read anyway. */
+size_t prefetch_distance() noexcept;
+
 /* The table in use. The first call decides: by CPUID, or by WORKER_CPU_PATH; throws invalid parameter for a value that is
  * unknown or not supported here. */
 const KernelTable &cpu_kernels();
