@@ -62,13 +62,14 @@ template <typename Integer> struct IntegerRow {
         return padded(columns) * sizeof(Integer) + padded(columns) / 32 * sizeof(float) + padded(columns) / 16 * sizeof(int32_t);
     }
 
+    IntegerRow() = default;
     IntegerRow(const std::byte *prepared, uint64_t columns)
         : q(reinterpret_cast<const Integer *>(prepared)), d(reinterpret_cast<const float *>(q + padded(columns))),
           sums(reinterpret_cast<const int32_t *>(d + padded(columns) / 32)) {}
 
-    const Integer *q;    /* [padded], with zeros behind the columns, as in the others */
-    const float *d;      /* [padded / 32] */
-    const int32_t *sums; /* [padded / 16]: of q */
+    const Integer *q = nullptr;    /* [padded], with zeros behind the columns, as in the others */
+    const float *d = nullptr;      /* [padded / 32] */
+    const int32_t *sums = nullptr; /* [padded / 16]: of q */
 };
 
 /* outputs[i][row] = sum over k of weights[row][k] * inputs[i][k], + bias[row], for row in [first_row, last_row). */
