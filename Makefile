@@ -29,7 +29,7 @@ help:
 	@echo "  make install   PREFIX=/usr/local DESTDIR= : headers, libraries, worker.pc, CMake package"
 	@echo "  make uninstall PREFIX=/usr/local DESTDIR="
 	@echo "  make headers   write include/worker_*.h anew from the Rust source"
-	@echo "  make bench     measure the C boundary, then models: prefill, decode, many sessions (MODELS='a.gguf b.gguf' PEER=python)"
+	@echo "  make bench     measure the C boundary, the samplers, then models beside llama.cpp (MODELS='a.gguf b.gguf' PEER=python)"
 
 # The program is compiled with what pkg-config says of the installed library, as any user's would be.
 run:
@@ -71,6 +71,7 @@ headers:
 # MODELS: GGUF files to measure; by default synthetic ones are made. PEER: a Python with llama-cpp-python.
 bench:
 	cargo bench --locked --bench boundary
+	cargo bench --locked --bench sampling
 	models="$(MODELS)"; \
 	[ -n "$$models" ] || models="$$(benches/make-models.sh target/bench-models)"; \
 	cargo bench --locked --bench throughput -- $(if $(PEER),--peer $(PEER)) $$models
