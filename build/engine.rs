@@ -103,9 +103,21 @@ fn state_of(files: &[PathBuf]) -> String {
 /// They are named after the set: `isa_avx2.cpp`, or `isa_avx2_....cpp`.
 const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
     ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
+    ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
     (
-        "isa_avx512",
-        &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512vnni"],
+        "isa_avx512vnni",
+        &[
+            "-mavx2",
+            "-mfma",
+            "-mf16c",
+            "-mavx512f",
+            "-mavx512bw",
+            "-mavx512vl",
+            "-mavx512dq",
+            "-mavx512vnni",
+            "-mavx512vbmi",
+            "-mgfni",
+        ],
     ),
 ];
 

@@ -141,7 +141,7 @@ impl Toolkit {
         let mut command = Command::new(&self.nvcc);
         command.args(["-c", "-std=c++20", "-O3", "-DWORKER_GPU", "-Icuda/include", "-Icuda/src", "--threads=2"]);
         // The compiler must not choose where to fuse: the same sums as in the emulation and on the CPU.
-        command.args(["-fmad=false", "-Xcompiler"]);
+        command.args(["-fmad=false", "--expt-relaxed-constexpr", "-Xcompiler"]);
         command.arg("-fPIC,-fvisibility=hidden,-fvisibility-inlines-hidden,-ffp-contract=off,-Wall,-Wextra,-Werror");
         let list = architectures();
         for architecture in &list {

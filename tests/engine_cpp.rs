@@ -43,9 +43,57 @@ fn engine() {
     let mut sources = cpp_files(&root().join("cuda/tests"));
     sources.extend(cpp_files(&root().join("cuda/tests/math")));
     sources.push(root().join("cuda/src/device_memory.cpp"));
+    run_program("engine", &sources, &["-DWORKER_TEST_FAULTS"], &[&engine_library()]);
+}
+
+/// On the emulated device, see `cuda/tests/emulation/README.md`.
+#[test]
+fn gpu_kernels() {
+    run_program("gpu_kernels", &gpu_kernel_sources(), &["-DWORKER_EMULATED_GPU"], &[&engine_library()]);
+}
+
+/// Finds what a kernel reads or writes outside of its buffers, or at addresses that its type does not allow. Of the stacks the sanitizer has no notion: each of the
+/// device's threads has one of its own.
+#[test]
+fn gpu_kernels_with_address_sanitizer() {
+    let flags = [
+        "-DWORKER_EMULATED_GPU",
+        "-fsanitize=address,alignment",
+        "-fno-sanitize-recover=alignment",
+        "--param=asan-stack=0",
+    ];
+    run_program("gpu_kernels_sanitized", &gpu_kernel_sources(), &flags, &[&engine_library()]);
+}
+
+/// The device's kernels, the emulation, and their tests. The CPU's kernels, which they are compared with, are the
+/// library's.
+fn gpu_kernel_sources() -> Vec<PathBuf> {
+    let mut sources = files_with("cu", &root().join("cuda/src/gpu/kernels"));
+    sources.extend(cpp_files(&root().join("cuda/tests/kernels")));
+    for source in ["src/gpu/runtime.cpp", "tests/harness.cpp"] {
+        sources.push(root().join("cuda").join(source));
+    }
+    for source in ["emulator.cpp", "fiber.cpp", "runtime_emulated.cpp"] {
+        sources.push(root().join("cuda/tests/emulation").join(source));
+    }
+    sources
+}
+
+/// What build.rs makes.
+fn engine_library() -> PathBuf {
     let library = Path::new(env!("OUT_DIR")).join("libworker_engine.a");
     assert!(library.is_file(), "{} is what build.rs makes", library.display());
-    run_program("engine", &sources, &["-DWORKER_TEST_FAULTS"], &[&library]);
+    library
+}
+
+/// The GPU's device, memory and failures, against the library's objects with the emulated machine in them.
+#[cfg(feature = "emulated-gpu")]
+#[test]
+fn gpu_device() {
+    let mut sources = cpp_files(&root().join("cuda/tests/gpu"));
+    sources.push(root().join("cuda/tests/harness.cpp"));
+    let library = Path::new(env!("OUT_DIR")).join("libworker_engine.a");
+    run_program("gpu_device", &sources, &["-DWORKER_GPU", "-DWORKER_EMULATED_GPU"], &[&library]);
 }
 
 /// Everything but the kernels, which `forward_double.cpp` stands in for.
@@ -90,7 +138,9 @@ fn compile(sources: &[PathBuf], flags: &[&str], folder: &Path) -> Vec<PathBuf> {
             for include in ["cuda/include", "cuda/src", "cuda/tests"] {
                 arguments.push(format!("-I{}", root().join(include).display()));
             }
-            arguments.extend(["-c".to_owned(), source.display().to_string()]);
+            // The device's code, in `.cu` files, is C++ too.
+            arguments.extend(["-x", "c++", "-c"].map(ToOwned::to_owned));
+            arguments.push(source.display().to_string());
             let mut hasher = DefaultHasher::new();
             (headers, compiler(), &arguments, std::fs::read(source).unwrap()).hash(&mut hasher);
             let stem = source.file_stem().unwrap().to_string_lossy();
@@ -156,13 +206,17 @@ fn headers_hash() -> u64 {
 }
 
 fn cpp_files(folder: &Path) -> Vec<PathBuf> {
+    files_with("cpp", folder)
+}
+
+fn files_with(extension: &str, folder: &Path) -> Vec<PathBuf> {
     let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension() == Some(OsStr::new("cpp")))
+        .filter(|path| path.extension() == Some(OsStr::new(extension)))
         .collect();
     files.sort();
-    assert!(!files.is_empty(), "no tests in {}", folder.display());
+    assert!(!files.is_empty(), "no .{extension} in {}", folder.display());
     files
 }
 

@@ -36,7 +36,13 @@ public:
     virtual DeviceKind kind() const noexcept = 0;
     virtual engine_device_information information() const = 0;
     /* Bytes of this device's memory that the process uses. */
-    virtual uint64_t process_memory() const noexcept = 0;
+    uint64_t process_memory() const noexcept { return process_usage().bytes; }
+    /* The same, and who counted. */
+    struct ProcessUsage {
+        uint64_t bytes;
+        uint32_t source; /* ENGINE_MEMORY_* */
+    };
+    virtual ProcessUsage process_usage() const noexcept = 0;
     /* Throws when memory cannot be allocated, written and read back, or work cannot be run. */
     virtual void check_health() = 0;
     /* Throws what is wrong with the device, where that lasts: why an allocation failed, if not for want of memory. */
@@ -81,7 +87,7 @@ public:
 
     DeviceKind kind() const noexcept override { return DeviceKind::Cpu; }
     engine_device_information information() const override;
-    uint64_t process_memory() const noexcept override;
+    ProcessUsage process_usage() const noexcept override;
     void check_health() override;
     void *allocate(size_t bytes, size_t alignment, bool zeroed) noexcept override;
     void deallocate(void *address, size_t bytes, size_t alignment) noexcept override;

@@ -86,6 +86,22 @@ int32_t engine_device_get_information(engine_device *device, engine_device_infor
 /* Bytes of device memory this process uses: on the CPU its resident set. */
 uint64_t engine_device_process_memory(engine_device *device) ENGINE_NOEXCEPT;
 void engine_device_memory(engine_device *device, engine_memory *out) ENGINE_NOEXCEPT;
+
+/* Where the figure of the process comes from. */
+enum {
+    ENGINE_MEMORY_RESIDENT_SET = 0, /* the CPU: the operating system's count */
+    ENGINE_MEMORY_NVML = 1,         /* a GPU: the driver's count, context and kernels included */
+    ENGINE_MEMORY_LEDGER = 2        /* a GPU whose driver does not tell: what this library allocated, a lower bound */
+};
+
+typedef struct engine_device_usage {
+    uint64_t process_bytes; /* of this process */
+    uint64_t device_bytes;  /* of all processes together */
+    uint32_t process_source; /* ENGINE_MEMORY_* */
+    uint32_t reserved;
+} engine_device_usage;
+
+int32_t engine_device_get_usage(engine_device *device, engine_device_usage *out, engine_error *error) ENGINE_NOEXCEPT;
 int32_t engine_device_check_health(engine_device *device, engine_error *error) ENGINE_NOEXCEPT;
 
 /* ---- models ---- */

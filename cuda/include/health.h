@@ -41,8 +41,8 @@ private:
 class Health {
 public:
     /* `backing` is what the weights lie in, and is locked whole; where it is empty, each weight is locked.
-     * Throws vram_residency_failed when that cannot be. */
-    Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy);
+     * Throws vram_residency_failed when that cannot be. On a GPU all that the owner has there is checked. */
+    Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy, VramOwner owner = 0);
     ~Health();
     Health(const Health &) = delete;
     Health &operator=(const Health &) = delete;
@@ -60,12 +60,16 @@ private:
         uint64_t bytes;
     };
 
+    engine_residency check_weights() const;
+    engine_residency check_allocations() const;
     void unlock_all() noexcept;
 
     Device &device_;
     std::vector<WeightRange> weights_;
+    std::span<const char> backing_; /* what holds all of them; empty: each lies by itself */
     std::vector<Span> locked_;
     uint32_t policy_;
+    VramOwner owner_;
 };
 
 } // namespace worker

@@ -72,6 +72,14 @@ public:
     std::shared_ptr<const VramLedger> ledger(VramOwner owner);
     /* For people: total, then MB and bytes per purpose, and the number of allocations. */
     std::string usage_report() const;
+    /* Each allocation of the owner's, which cannot be freed meanwhile: its end must be recorded first. `visit` must not
+     * call the tracker. */
+    template <typename Visit> void for_each(VramOwner owner, Visit &&visit) const {
+        const std::lock_guard lock(mutex_);
+        for (const auto &[address, allocation] : allocations_) {
+            if (allocation.tag.owner == owner) visit(address, allocation.bytes, allocation.tag);
+        }
+    }
 
 private:
     struct Allocation {

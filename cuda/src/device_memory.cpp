@@ -45,8 +45,10 @@ DeviceMemory::DeviceMemory(Device &device, size_t bytes, MemoryTag tag, MemoryOp
     const std::string description = tag.description;
     void *address = allocate_or_null(device, bytes, options);
     if (address == nullptr) {
-        throw CudaError::out_of_memory(std::to_string(bytes) + " bytes for " + description +
-                                       " could not be allocated; in use: " + device.tracker().usage_report());
+        device.check_usable();
+        throw CudaError::out_of_memory(std::to_string(bytes) + " bytes for " + description + " could not be allocated; " +
+                                       std::to_string(device.information().free_memory) + " bytes are free; in use: " +
+                                       device.tracker().usage_report());
     }
     try {
         device.tracker().record_allocation(address, bytes, std::move(tag));

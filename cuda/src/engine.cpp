@@ -134,6 +134,16 @@ void engine_device_memory(engine_device *device, engine_memory *out) noexcept {
     });
 }
 
+int32_t engine_device_get_usage(engine_device *device, engine_device_usage *out, engine_error *error) noexcept {
+    return guard(error, [&] {
+        require(device, "device");
+        require(out, "out");
+        const engine_device_information information = device->device->information();
+        const worker::Device::ProcessUsage process = device->device->process_usage();
+        *out = {process.bytes, information.total_memory - information.free_memory, process.source, 0};
+    });
+}
+
 int32_t engine_device_check_health(engine_device *device, engine_error *error) noexcept {
     return guard(error, [&] {
         require(device, "device");

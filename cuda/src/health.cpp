@@ -21,6 +21,15 @@ template <typename Action> void in_chunks(const WeightRange &weight, Action &&ac
     for (uint64_t done = 0; done < weight.bytes; done += chunk) action(data + done, std::min(chunk, weight.bytes - done));
 }
 
+void count(engine_residency &result, const std::string &name, uint64_t bytes, uint64_t resident) {
+    ++result.allocations;
+    result.checked_bytes += bytes;
+    result.resident_bytes += resident;
+    if (resident == bytes) return;
+    if (result.violations++ == 0) std::snprintf(result.violating, sizeof result.violating, "%s", name.c_str());
+    result.violating_bytes += bytes - resident;
+}
+
 } // namespace
 
 void LoadProgress::advance(uint64_t bytes) {
@@ -30,8 +39,8 @@ void LoadProgress::advance(uint64_t bytes) {
     }
 }
 
-Health::Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy)
-    : device_(device), weights_(std::move(weights)), policy_(policy) {
+Health::Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy, VramOwner owner)
+    : device_(device), weights_(std::move(weights)), backing_(backing), policy_(policy), owner_(owner) {
     if (policy_ != ENGINE_RESIDENCY_LOCKED) return;
 
     std::vector<Span> spans;
@@ -74,26 +83,36 @@ void Health::bring_in(LoadProgress &progress) {
     }
 }
 
-engine_residency Health::check() const {
+engine_residency Health::check() const { return device_.kind() == DeviceKind::Gpu ? check_allocations() : check_weights(); }
+
+engine_residency Health::check_weights() const {
     engine_residency result{};
-    result.policy = policy_;
+    /* Looked at as a whole first: where nothing is missing, as nearly always, there is no need to ask for each weight. */
+    const bool complete = !backing_.empty() && device_.resident_bytes(backing_.data(), backing_.size()) == backing_.size();
     for (const WeightRange &weight : weights_) {
-        uint64_t resident = 0;
-        in_chunks(weight, [&](const char *data, uint64_t bytes) { resident += device_.resident_bytes(data, bytes); });
-        ++result.allocations;
-        result.checked_bytes += weight.bytes;
-        result.resident_bytes += resident;
-        if (resident == weight.bytes) continue;
-        if (result.violations++ == 0) {
-            std::snprintf(result.violating, sizeof result.violating, "%s", weight.name.c_str());
-        }
-        result.violating_bytes += weight.bytes - resident;
+        uint64_t resident = complete ? weight.bytes : 0;
+        if (!complete) in_chunks(weight, [&](const char *data, uint64_t bytes) { resident += device_.resident_bytes(data, bytes); });
+        count(result, weight.name, weight.bytes, resident);
     }
+    result.policy = policy_;
     result.resident = result.violations == 0 ? 1 : 0;
     return result;
 }
 
+/* A GPU's memory is of one kind throughout an allocation, so a few questions prove all weights, and the caches as well. */
+engine_residency Health::check_allocations() const {
+    engine_residency result{};
+    device_.tracker().for_each(owner_, [&](const void *address, uint64_t bytes, const MemoryTag &tag) {
+        count(result, tag.description, bytes, device_.resident_bytes(address, bytes));
+    });
+    result.policy = policy_;
+    /* The weights at least must be there: nothing looked at proves nothing. */
+    result.resident = result.violations == 0 && result.allocations > 0 ? 1 : 0;
+    return result;
+}
+
 engine_residency Health::repair() {
+    if (device_.kind() == DeviceKind::Gpu) return check(); /* what is in another kind of memory stays there */
     for (const WeightRange &weight : weights_) {
         in_chunks(weight, [&](const char *data, uint64_t bytes) {
             if (device_.resident_bytes(data, bytes) != bytes) device_.make_resident(data, bytes);

@@ -40,7 +40,7 @@ Model::Model(Device &device, const engine_load &load)
     std::vector<engine_tensor> placed(tensors.begin(), tensors.end());
     if (!in_place) placed = take_over(tensors);
     const std::span<const char> backing(static_cast<const char *>(load.backing), in_place ? load.backing_bytes : 0);
-    health_ = std::make_unique<Health>(device, ranges_of(placed), backing, load.residency);
+    health_ = std::make_unique<Health>(device, ranges_of(placed), backing, load.residency, owner_);
     if (in_place) {
         health_->bring_in(progress);
         device.tracker().record_allocation(this, total_bytes(tensors),
@@ -50,14 +50,15 @@ Model::Model(Device &device, const engine_load &load)
         copy_in(tensors, placed, progress);
     }
     try {
-        if (load.residency != ENGINE_RESIDENCY_OFF) {
+        /* That weights on a GPU are in its own memory is no matter of policy. */
+        if (load.residency != ENGINE_RESIDENCY_OFF || device.kind() == DeviceKind::Gpu) {
             engine_residency state = health_->check();
             if (state.resident == 0) state = health_->repair();
             if (state.resident == 0) {
                 throw CudaError::vram_residency_failed(
                     std::to_string(state.violating_bytes) + " of " + std::to_string(state.checked_bytes) +
                     " bytes of weights are not in place right after loading, the first of them in " + state.violating +
-                    "; is the memory too small for the model?");
+                    (device.kind() == DeviceKind::Gpu ? ", which is not plain memory of this GPU" : "; is the memory too small for the model?"));
             }
         }
         forward_ = device.make_forward(description_, placed, owner_);

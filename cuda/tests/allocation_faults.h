@@ -12,7 +12,7 @@
 #include <vector>
 
 /* Opens a device, loads, makes a cache, runs a batch, and closes it all. Gives the first failure's code, or 0. */
-inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error) {
+inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error, int32_t ordinal = -1) {
     engine_device *device = nullptr;
     engine_model *loaded = nullptr;
     engine_cache *cache = nullptr;
@@ -27,7 +27,7 @@ inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error
 
     engine_load load = model.load;
     load.mode = mode;
-    int32_t code = engine_device_open(-1, 2, &device, &error);
+    int32_t code = engine_device_open(ordinal, 2, &device, &error);
     if (code == 0) code = engine_device_check_health(device, &error);
     if (code == 0) code = engine_model_load(device, &load, &loaded, &error);
     if (code == 0) code = engine_cache_create(loaded, 4, ENGINE_KV_F16, &cache, &error);

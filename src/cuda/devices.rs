@@ -36,6 +36,8 @@ pub fn open(ordinal: i32, threads: u32) -> Result<Arc<Device>> {
         let detail = format!("threads: {threads} is more than {MAXIMUM_THREADS}");
         return Err(Error::new(Code::InvalidParameter, detail));
     }
+    // A GPU's work is done by its own: one device serves every request for it.
+    let threads = if ordinal == CPU { threads } else { 0 };
     let mut opened = OPENED.get_or_init(Mutex::default).lock();
     opened.retain(|entry| entry.device.strong_count() > 0);
     let known = opened.iter().find(|entry| entry.ordinal == ordinal && entry.threads == threads);

@@ -9,6 +9,7 @@ use crate::error::Result;
 /// An open device. Everything loaded onto it keeps it open.
 pub struct Device {
     handle: NonNull<raw::engine_device>,
+    kind: DeviceKind,
 }
 
 /// What kind of device it is.
@@ -39,6 +40,40 @@ pub struct DeviceInformation {
     pub threads: u32,
     /// The instruction set that the kernels use, such as "avx2".
     pub kernel_path: String,
+}
+
+/// How much of a device's memory is in use, and who says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DeviceUsage {
+    /// Bytes that this process uses.
+    pub process: u64,
+    /// Who counted these.
+    pub source: UsageSource,
+    /// Bytes that all processes together use.
+    pub all_processes: u64,
+}
+
+/// Who counts a process's device memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UsageSource {
+    /// The operating system, on the CPU.
+    ResidentSet,
+    /// NVIDIA's driver, through NVML: the context and the kernels are counted as well.
+    Nvml,
+    /// This library, where the driver does not tell: what it has allocated, a lower bound.
+    Ledger,
+}
+
+impl UsageSource {
+    /// Its name in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::ResidentSet => "resident_set",
+            Self::Nvml => "nvml",
+            Self::Ledger => "ledger",
+        }
+    }
 }
 
 /// Bytes of device memory, by what they are for.
@@ -80,7 +115,14 @@ impl Device {
         let mut handle = null_mut();
         // SAFETY: both pointers are valid for the call.
         raw::call(|error| unsafe { raw::engine_device_open(ordinal, threads, &raw mut handle, error) })?;
-        Ok(Arc::new(Self { handle: raw::owned(handle)? }))
+        let kind = if ordinal < 0 { DeviceKind::Cpu } else { DeviceKind::Gpu };
+        Ok(Arc::new(Self { handle: raw::owned(handle)?, kind }))
+    }
+
+    /// CPU or GPU.
+    #[must_use]
+    pub fn kind(&self) -> DeviceKind {
+        self.kind
     }
 
     /// What the device is and has free.
@@ -114,6 +156,22 @@ impl Device {
     pub fn process_memory(&self) -> u64 {
         // SAFETY: the device lives as long as `self`.
         unsafe { raw::engine_device_process_memory(self.raw()) }
+    }
+
+    /// How much of the device's memory this process uses, and all processes together.
+    pub fn usage(&self) -> Result<DeviceUsage> {
+        let mut usage = raw::engine_device_usage::default();
+        // SAFETY: the device lives as long as `self`; both pointers are valid for the call.
+        raw::call(|error| unsafe { raw::engine_device_get_usage(self.raw(), &raw mut usage, error) })?;
+        Ok(DeviceUsage {
+            process: usage.process_bytes,
+            source: match usage.process_source {
+                raw::ENGINE_MEMORY_NVML => UsageSource::Nvml,
+                raw::ENGINE_MEMORY_LEDGER => UsageSource::Ledger,
+                _ => UsageSource::ResidentSet,
+            },
+            all_processes: usage.device_bytes,
+        })
     }
 
     /// What the engine has allocated on this device, for all models.

@@ -7,12 +7,15 @@ mod cache;
 mod callback;
 mod description;
 mod device;
+#[cfg(feature = "emulated-gpu")]
+pub mod emulated;
 mod forward;
 mod raw;
 mod sampling;
 #[cfg(test)]
 mod tests;
 mod weights;
+mod wide;
 
 pub use cache::{KvCache, KvType};
 pub use callback::{
@@ -20,11 +23,12 @@ pub use callback::{
     Release,
 };
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
-pub use device::{Device, DeviceInformation, DeviceKind, MemoryUse};
+pub use device::{Device, DeviceInformation, DeviceKind, DeviceUsage, MemoryUse, UsageSource};
 pub use forward::{Output, Role, Row};
 pub(crate) use sampling::{not_finite, nothing_allowed};
 pub use sampling::{Sampling, TokenBias, TokenCount};
 pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};
+pub(crate) use wide::with_wide_vectors;
 
 /// Positions that a page of the KV cache holds.
 pub const PAGE_TOKENS: u32 = raw::ENGINE_PAGE_TOKENS;

@@ -36,6 +36,18 @@ pub struct engine_device_information {
     pub kernel_path: [c_char; 32],
 }
 
+pub const ENGINE_MEMORY_NVML: u32 = 1;
+pub const ENGINE_MEMORY_LEDGER: u32 = 2;
+
+#[repr(C)]
+#[derive(Default)]
+pub struct engine_device_usage {
+    pub process_bytes: u64,
+    pub device_bytes: u64,
+    pub process_source: u32,
+    pub reserved: u32,
+}
+
 #[repr(C)]
 #[derive(Default)]
 pub struct engine_memory {
@@ -233,6 +245,11 @@ extern "C" {
         error: *mut engine_error,
     ) -> i32;
     pub fn engine_device_process_memory(device: *mut engine_device) -> u64;
+    pub fn engine_device_get_usage(
+        device: *mut engine_device,
+        out: *mut engine_device_usage,
+        error: *mut engine_error,
+    ) -> i32;
     pub fn engine_device_memory(device: *mut engine_device, out: *mut engine_memory);
     pub fn engine_device_check_health(device: *mut engine_device, error: *mut engine_error) -> i32;
     pub fn engine_model_load(

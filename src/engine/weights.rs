@@ -7,7 +7,7 @@ use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::ptr::{null_mut, NonNull};
 use std::sync::Arc;
 
-use super::{raw, Device, MemoryUse, ModelDescription, TensorRole, TensorType};
+use super::{raw, Device, DeviceKind, MemoryUse, ModelDescription, TensorRole, TensorType};
 use crate::error::{Code, Error, Result};
 
 /// A model's weights on a device. May be used from any thread; forward passes take turns.
@@ -77,13 +77,13 @@ pub struct ResidencyReport {
     pub checked_bytes: u64,
     /// Of these, bytes in place.
     pub resident_bytes: u64,
-    /// Tensors looked at.
+    /// Allocations looked at: on the CPU tensors, on a GPU all that the model has there, its KV caches and workspace too.
     pub allocations: u64,
-    /// Of these, tensors not wholly in place.
+    /// Of these, the ones not wholly in place.
     pub violations: u64,
     /// Bytes not in place.
     pub violating_bytes: u64,
-    /// The first tensor not wholly in place.
+    /// The first that is not wholly in place, by name.
     pub violating: Option<String>,
 }
 
@@ -132,7 +132,7 @@ impl Weights {
             handle: raw::owned(handle)?,
             description: description.clone(),
             device: Arc::clone(device),
-            _backing: (mode == LoadMode::Map).then_some(backing),
+            _backing: (mode == LoadMode::Map && device.kind() == DeviceKind::Cpu).then_some(backing),
         })
     }
 

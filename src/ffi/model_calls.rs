@@ -289,6 +289,11 @@ pub(super) fn residency_report() -> Result<Vec<u8>> {
                 "ordinal": device.ordinal,
                 "name": device.name,
             })),
+            "device_memory": model.device().usage().map_or(Value::Null, |usage| json!({
+                "process_bytes": usage.process,
+                "process_source": usage.source.name(),
+                "all_processes_bytes": usage.all_processes,
+            })),
             "memory": {
                 "weights": memory.weights,
                 "kv_cache": memory.kv_cache,

@@ -94,6 +94,12 @@ impl Constraint {
         Ok(words)
     }
 
+    /// Sets the logit of every token that may not come next to minus infinity.
+    pub fn mask(&mut self, logits: &mut [f32]) -> Result<()> {
+        forbid(logits, &self.allowed(logits.len())?);
+        Ok(())
+    }
+
     /// Goes on with `token`. One that may not come next is an error and changes nothing.
     pub fn accept(&mut self, token: u32) -> Result<()> {
         if token >= self.vocabulary_size {
@@ -136,6 +142,22 @@ impl Constraint {
 impl std::fmt::Debug for Constraint {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "Constraint(complete: {}, must stop: {})", self.is_complete(), self.must_stop())
+    }
+}
+
+/// Sets the logits of tokens that `allowed` has no bit for to negative infinity.
+pub(super) fn forbid(logits: &mut [f32], allowed: &[u32]) {
+    // Words with all or none set need no look at each token.
+    for (logits, &word) in logits.chunks_mut(32).zip(allowed) {
+        if word == 0 {
+            logits.fill(f32::NEG_INFINITY);
+        } else if word != u32::MAX {
+            for (bit, logit) in logits.iter_mut().enumerate() {
+                if word >> bit & 1 == 0 {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
     }
 }
 

@@ -1,13 +1,17 @@
 //! A loaded model: its weights on a device, its tokenizer, and the scheduler that runs its sessions.
 
+mod capacity;
+
+use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
 use once_cell::sync::OnceCell;
 use parking_lot::FairMutex;
 
+use self::capacity::{context_of, kv_size, or_default, weight_bytes_per_token};
 use super::constraint::{Constraint, ConstraintFactory};
 use super::embed::Pooling;
 use super::evaluation::{check_tokens, Evaluation};
@@ -19,13 +23,13 @@ use super::score::ScoreKind;
 use super::session::{EndReason, Session, SessionState};
 use super::stop::StopMatcher;
 use crate::engine::{
-    Backing, Device, KvCache, KvType, LoadMode, MemoryUse, ModelDescription, ResidencyPolicy, ResidencyReport, Row,
-    Sampling, TensorRole, TensorSource, Weights, PAGE_TOKENS,
+    Backing, Device, DeviceKind, KvCache, KvType, LoadMode, MemoryUse, ResidencyPolicy, ResidencyReport, Row, Sampling,
+    Weights,
 };
 use crate::error::{Code, Error, Result};
 use crate::event;
 use crate::model::chat::{ChatOptions, ChatTemplate};
-use crate::model::{self, GgufFile, Tokenizer};
+use crate::model::{self, GgufFile, Metadata, Tokenizer};
 
 /// How a model is loaded; the default of every field is its zero.
 #[derive(Debug, Clone, Default)]
@@ -88,30 +92,54 @@ impl Model {
     ) -> Result<Arc<Self>> {
         let started = Instant::now();
         report(progress, 0.0)?;
-        let file = GgufFile::open(path, file_mode(options.mode))?;
+        // Of a copied file the reading is what takes time, and on a GPU what comes after it too.
+        let read_part = match options.mode {
+            LoadMode::Map => 0.0,
+            LoadMode::Copy if device.information()?.kind == DeviceKind::Cpu => 0.9,
+            LoadMode::Copy => 0.5,
+        };
+        let part = |done: u64, total: u64| done as f32 / total.max(1) as f32;
+        let file = GgufFile::open_watched(path, file_mode(options.mode), &mut |done, total| {
+            progress(part(done, total) * read_part)
+        })?;
         let (description, mut tensors) = model::describe(&file)?;
         model::choose_rotary_factors(&description, &mut tensors, context_of(options, description.context_length));
-        let tokenizer = Arc::new(Tokenizer::from_metadata(&file.metadata)?);
-        // A template that cannot be read is no reason not to load: only who chats will miss it.
-        let chat_template = ChatTemplate::from_metadata(&file.metadata, &tokenizer);
         let information = model::information(&file);
         let name = display_name(&information, path);
         let weight_bytes_per_token = weight_bytes_per_token(&description, &tensors);
         let mut reported = 0;
         let backing: Arc<dyn Backing> = file.mapping.clone();
-        // A copied file is memory of our own already; the engine need not copy it again.
-        let weights = Weights::load(
-            &device,
-            &description,
-            &tensors,
-            backing,
-            LoadMode::Map,
-            options.residency,
-            &mut |done, total| {
-                log_progress(&name, &mut reported, done, total);
-                progress(done as f32 / total.max(1) as f32)
-            },
-        )?;
+        // A vocabulary of a hundred thousand tokens takes as long to read as the weights take to map: both at once.
+        let texts_failed = AtomicBool::new(false);
+        let (texts, weights) = std::thread::scope(|scope| {
+            let read_texts = || {
+                let texts = Texts::read(&file.metadata);
+                texts_failed.store(texts.is_err(), Ordering::Relaxed);
+                texts
+            };
+            let reading = std::thread::Builder::new().name("worker-texts".to_owned()).spawn_scoped(scope, read_texts);
+            // A copied file is memory of our own already; the engine need not copy it again.
+            let weights = Weights::load(
+                &device,
+                &description,
+                &tensors,
+                backing,
+                LoadMode::Map,
+                options.residency,
+                &mut |done, total| {
+                    log_progress(&name, &mut reported, done, total);
+                    progress(read_part + part(done, total) * (1.0 - read_part)) && !texts_failed.load(Ordering::Relaxed)
+                },
+            );
+            let texts = match reading {
+                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                // No more threads are allowed: then one after the other.
+                Err(_) => Texts::read(&file.metadata),
+            };
+            (texts, weights)
+        });
+        let Texts { tokenizer, chat_template } = texts?;
+        let weights = weights?;
         drop(file);
         let weights = Arc::new(weights);
         let (pages, context_length) =
@@ -372,20 +400,19 @@ fn display_name(information: &serde_json::Value, path: &Path) -> String {
     )
 }
 
-fn weight_bytes_per_token(description: &ModelDescription, tensors: &[TensorSource]) -> u64 {
-    let has_output = tensors.iter().any(|tensor| tensor.role == TensorRole::Output);
-    let bytes = |tensor: &TensorSource| {
-        let bytes = tensor.range.len() as u64;
-        match tensor.role {
-            TensorRole::TokenEmbedding if has_output => 0,
-            TensorRole::PositionEmbedding => 0,
-            TensorRole::ExpertsGate | TensorRole::ExpertsUp | TensorRole::ExpertsDown => {
-                bytes * u64::from(description.experts_used) / u64::from(description.experts.max(1))
-            }
-            _ => bytes,
-        }
-    };
-    tensors.iter().map(bytes).sum()
+/// What turns text into tokens and back.
+struct Texts {
+    tokenizer: Arc<Tokenizer>,
+    chat_template: Result<Option<ChatTemplate>>,
+}
+
+impl Texts {
+    fn read(metadata: &Metadata) -> Result<Self> {
+        let tokenizer = Arc::new(Tokenizer::from_metadata(metadata)?);
+        // A template that cannot be read is no reason not to load: only who chats will miss it.
+        let chat_template = ChatTemplate::from_metadata(metadata, &tokenizer);
+        Ok(Self { tokenizer, chat_template })
+    }
 }
 
 /// A record at every quarter.
@@ -454,43 +481,6 @@ impl TokenConstraint for Constraint {
     }
 }
 
-/// The longest context of a session, as far as model and host decide it.
-fn context_of(options: &LoadOptions, trained: u32) -> u32 {
-    let trained = or_default(trained, u32::MAX);
-    match options.context_length {
-        0 => trained.min(DEFAULT_CONTEXT),
-        asked => trained.min(asked),
-    }
-}
-
-/// Pages of the KV cache, and the context that they allow.
-fn kv_size(options: &LoadOptions, trained: u32, page_bytes: u64) -> Result<(u32, u32)> {
-    if page_bytes == 0 {
-        let detail = format!("kv_type: the model's head size does not allow {:?}", options.kv_type);
-        return Err(Error::new(Code::InvalidParameter, detail));
-    }
-    let context = context_of(options, trained);
-    let pages_of_context = context.div_ceil(PAGE_TOKENS);
-    if options.kv_budget_bytes == 0 {
-        return Ok((pages_of_context.saturating_mul(DEFAULT_CONTEXTS), context));
-    }
-    let pages = u32::try_from(options.kv_budget_bytes / page_bytes).unwrap_or(u32::MAX);
-    if pages >= pages_of_context {
-        return Ok((pages, context));
-    }
-    if pages == 0 || options.context_length != 0 {
-        return Err(Error::new(
-            Code::InvalidParameter,
-            format!(
-                "kv_budget_bytes: {} are too few for a context of {context} tokens, which takes {}",
-                options.kv_budget_bytes,
-                u64::from(pages_of_context) * page_bytes
-            ),
-        ));
-    }
-    Ok((pages, pages * PAGE_TOKENS))
-}
-
 fn report(progress: &mut dyn FnMut(f32) -> bool, part: f32) -> Result<()> {
     if progress(part) {
         return Ok(());
@@ -502,14 +492,6 @@ fn file_mode(mode: LoadMode) -> model::LoadMode {
     match mode {
         LoadMode::Map => model::LoadMode::Map,
         LoadMode::Copy => model::LoadMode::Copy,
-    }
-}
-
-fn or_default(value: u32, default: u32) -> u32 {
-    if value == 0 {
-        default
-    } else {
-        value
     }
 }
 

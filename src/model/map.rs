@@ -31,10 +31,16 @@ impl Mapping {
     /// the system has them) and keeps nothing mapped: what happens to the file afterwards does not matter. The weights
     /// may then be used where the copy lies.
     pub fn open(path: &Path, mode: LoadMode) -> Result<Arc<Self>> {
+        Self::open_watched(path, mode, &mut |_, _| true)
+    }
+
+    /// The same; while a file is copied, `progress` is told how many of its bytes were read, and of how many, and stops
+    /// it by returning false (`Code::Cancelled`). Mapping a file takes no time, so it is not told of.
+    pub fn open_watched(path: &Path, mode: LoadMode, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Arc<Self>> {
         let (file, length) = open_regular(path)?;
         match mode {
             LoadMode::Map => Self::of_file(path, file, length),
-            LoadMode::Copy => Self::copy_of_file(path, &file, length),
+            LoadMode::Copy => Self::copy_of_file(path, &file, length, progress),
         }
     }
 
@@ -81,9 +87,13 @@ impl Mapping {
         Ok(Arc::new(Self { map, length, file: Some(file) }))
     }
 
-    fn copy_of_file(path: &Path, file: &File, length: usize) -> Result<Arc<Self>> {
+    fn copy_of_file(
+        path: &Path,
+        file: &File,
+        length: usize,
+        progress: &mut dyn FnMut(u64, u64) -> bool,
+    ) -> Result<Arc<Self>> {
         let mut map = anonymous(length)?;
-        // By positions, in pieces: a single read call moves at most 2 GiB.
         let mut done = 0;
         while done < length {
             let end = length.min(done + COPY_PIECE);
@@ -95,6 +105,9 @@ impl Mapping {
                 _ => input_output(&shown(path), "read", &error),
             })?;
             done = end;
+            if !progress(done as u64, length as u64) {
+                return Err(Error::new(Code::Cancelled, format!("{}: reading was stopped", shown(path))));
+            }
         }
         Self::of_memory(map, length)
     }
@@ -155,7 +168,8 @@ fn shown(path: &Path) -> String {
     path.display().to_string()
 }
 
-const COPY_PIECE: usize = 256 << 20;
+/// Read at once: some milliseconds from a fast disk, so that progress is shown and cancelling is heard.
+const COPY_PIECE: usize = 16 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -179,6 +193,29 @@ mod tests {
                 mapping.check_size().unwrap();
             }
         }
+    }
+
+    #[test]
+    fn copying_tells_how_far_it_is_and_stops_when_told_to() {
+        let length = 2 * COPY_PIECE + 5;
+        let file = file_of(&vec![7; length]);
+        let mut heard = Vec::new();
+        let mut listen = |done, total| {
+            heard.push((done as usize, total as usize));
+            true
+        };
+        let mapping = Mapping::open_watched(file.path(), LoadMode::Copy, &mut listen).unwrap();
+        assert!(mapping.bytes().iter().all(|byte| *byte == 7));
+        assert_eq!(heard, [(COPY_PIECE, length), (2 * COPY_PIECE, length), (length, length)]);
+
+        let mut calls = 0;
+        let mut stop = |_, _| {
+            calls += 1;
+            calls < 2
+        };
+        let error = Mapping::open_watched(file.path(), LoadMode::Copy, &mut stop).unwrap_err();
+        assert_eq!((error.code, calls), (Code::Cancelled, 2));
+        Mapping::open_watched(file.path(), LoadMode::Map, &mut |_, _| false).unwrap();
     }
 
     #[test]

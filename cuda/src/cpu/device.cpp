@@ -68,7 +68,7 @@ engine_device_information CpuDevice::information() const {
     return information;
 }
 
-uint64_t CpuDevice::process_memory() const noexcept { return resident_set_bytes(); }
+Device::ProcessUsage CpuDevice::process_usage() const noexcept { return {resident_set_bytes(), ENGINE_MEMORY_RESIDENT_SET}; }
 
 void CpuDevice::check_health() {
     constexpr size_t words = 16384;

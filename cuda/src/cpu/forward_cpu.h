@@ -15,7 +15,7 @@
 #include "forward_product.h"
 #include "forward_workspace.h"
 #include "kernels.h"
-#include "rotary.h"
+#include "../graph/rotary.h"
 
 namespace worker::cpu {
 

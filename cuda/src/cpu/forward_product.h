@@ -26,9 +26,11 @@ class Products {
 public:
     Products(const KernelTable &kernels, Parallel &parallel) : kernels_(kernels), parallel_(parallel) {}
 
-    /* Memory for the prepared forms of `rows` rows of `columns`, in bytes, and per-thread scratch, in floats. */
-    size_t prepared_bytes(uint64_t rows, uint64_t columns) const;
-    size_t scratch_floats(uint64_t columns) const { return kernels_.product_scratch(columns); }
+    /* Memory for each row of `columns` that meets at most `types` types of weights in one run, and besides for all of them
+     * together, in bytes; and per-thread scratch, in floats. */
+    size_t prepared_bytes(uint64_t columns, unsigned types) const;
+    size_t prepared_rest_bytes(uint64_t columns, unsigned types) const;
+    size_t scratch_floats(uint64_t columns) const;
 
     /* 64-byte aligned; scratch is per thread. */
     void use(Arithmetic arithmetic, std::byte *prepared, float *scratch, size_t scratch_stride);
@@ -44,9 +46,29 @@ private:
         uint64_t first_number;
     };
 
+    /* What a job's rows become: an address for each, or tiles. */
+    struct Preparation {
+        std::span<const float *const> rows;
+        PreparedForm form;
+        TileShape shape;
+        size_t first_input; /* in inputs_, where there are no tiles */
+        std::byte *tiles;
+    };
+    /* A row in its form, or, where there is a shape, some columns of a tile's rows. */
+    struct Source {
+        PreparedForm form;
+        TileShape shape;
+        const float *const *rows;
+        size_t count;
+        uint64_t first_column;
+        std::byte *place;
+    };
+
+    size_t largest_lane_bytes(uint64_t columns) const;
     void prepare(std::span<const ProductJob> jobs, uint64_t columns);
-    uint64_t rows_at_once(const ProductJob &job) const;
-    PreparedForm form_of(const ProductJob &job) const { return kernels_.prepared_form(job.weights.matrix.type, job.role, arithmetic_); }
+    Preparation prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place);
+    void run_source(const Source &source, uint64_t columns, float *scratch) const;
+    uint64_t rows_at_once(const ProductJob &job, const Preparation &prepared) const;
 
     const KernelTable &kernels_;
     Parallel &parallel_;
@@ -55,14 +77,10 @@ private:
     float *scratch_ = nullptr;
     size_t scratch_stride_ = 0;
 
-    struct Source {
-        PreparedForm form;
-        const float *row;
-        std::byte *prepared;
-    };
     /* Kept between calls, so that decoding does not allocate. */
+    std::vector<Preparation> prepared_jobs_; /* by job */
     std::vector<Source> sources_;
-    std::vector<const std::byte *> inputs_; /* of all jobs, one after the other */
+    std::vector<const std::byte *> inputs_;
     std::vector<Piece> pieces_;
 };
 

@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "../formats/blocks.h"
+#include "isa_panels.h"
 #include "kernels.h"
 
 #if defined(__x86_64__)
@@ -40,6 +41,8 @@ struct NibbleTable {
 #include "isa_integers.inc"
 
 #include "isa_integer_products.inc"
+#include "isa_streams_avx2.inc"
+#include "isa_streams_wide.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"

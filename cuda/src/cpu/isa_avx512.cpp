@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "../formats/blocks.h"
+#include "isa_panels.h"
 #include "kernels.h"
 
 #if defined(__x86_64__)
@@ -45,10 +46,17 @@ struct NibbleTable {
 #include "isa_integers.inc"
 
 #include "isa_integer_products.inc"
+#include "isa_streams_avx2.inc"
+#include "isa_streams_wide.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"
 #include "isa_rows.inc"
+
+/* Without VNNI, products of bytes are no faster in wider registers. */
+using avx2::tile_product;
+using avx2::tile_scratch;
+using avx2::tile_shape;
 
 } // namespace
 

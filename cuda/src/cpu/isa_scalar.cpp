@@ -33,10 +33,16 @@ struct NibbleTable {
 #include "isa_integers.inc"
 
 #include "isa_integer_products.inc"
+#include "isa_streams_none.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"
 #include "isa_rows.inc"
+
+/* One row after the other: there is no hurry here. */
+TileShape tile_shape(TensorType, PreparedForm, uint64_t) { return {}; }
+size_t tile_scratch(uint64_t) { return 0; }
+void tile_product(const ProductTask &task) { product(task); }
 
 } // namespace
 

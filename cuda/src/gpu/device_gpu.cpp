@@ -6,6 +6,7 @@
 #include "gpu/health_check.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -14,45 +15,46 @@ namespace worker::gpu {
 
 namespace {
 
-/* Why there is no GPU, or an empty text. */
-std::string reason_for_none(int32_t &count) {
-    count = 0;
-    const Status status = runtime().device_count(&count);
-    if (status != Status::Success) {
-        static_cast<void>(runtime().take_last_error());
-        count = 0;
-        return describe(status);
-    }
-    if (count <= 0) {
-        count = 0;
-        return "the driver reports no device";
-    }
-    return {};
-}
-
 void ignore(Status status) noexcept {
     if (status != Status::Success) static_cast<void>(runtime().take_last_error());
+}
+
+/* Devices do not come and go while a process lives, but once one of them has failed the runtime may no longer count. */
+std::atomic<int32_t> last_good_count{0};
+
+/* The number of devices, at least 0, and what the runtime said. */
+Status count_devices(int32_t &count) noexcept {
+    const Status status = runtime().device_count(&count);
+    if (status == Status::Success) {
+        count = std::max(count, 0);
+        last_good_count.store(count, std::memory_order_relaxed);
+        return status;
+    }
+    ignore(status);
+    count = 0;
+    if (!is_sticky(status)) return status;
+    count = last_good_count.load(std::memory_order_relaxed);
+    return count > 0 ? Status::Success : status;
 }
 
 } // namespace
 
 uint32_t device_count() noexcept {
     int32_t count = 0;
-    const Status status = runtime().device_count(&count);
-    ignore(status);
-    return status == Status::Success && count > 0 ? static_cast<uint32_t>(count) : 0;
+    static_cast<void>(count_devices(count));
+    return static_cast<uint32_t>(count);
 }
 
-Activation::Activation(int32_t device) {
-    const Status status = runtime().enter_device(device, &previous_);
-    if (status == Status::Success) return;
-    static_cast<void>(runtime().leave_device(previous_));
-    check(status, "choosing GPU " + std::to_string(device));
+Activation::Activation(int32_t device) : Activation(device, std::nothrow) {
+    /* The destructor runs: the constructor that is delegated to has ended. */
+    if (status_ != Status::Success) check(status_, "choosing GPU " + std::to_string(device));
 }
 
 GpuDevice::GpuDevice(int32_t ordinal) : ordinal_(ordinal) {
     int32_t count = 0;
-    if (const std::string reason = reason_for_none(count); !reason.empty()) {
+    const Status status = count_devices(count);
+    if (count == 0) {
+        const std::string reason = status == Status::Success ? "the driver reports no device" : describe(status);
         throw CudaError::device_not_found("GPU " + std::to_string(ordinal) + " was asked for, and there is none: " + reason +
                                           "; -1 is the CPU");
     }
@@ -71,13 +73,11 @@ GpuDevice::GpuDevice(int32_t ordinal) : ordinal_(ordinal) {
 }
 
 GpuDevice::~GpuDevice() {
-    void *previous = nullptr;
-    ignore(runtime().enter_device(ordinal_, &previous));
+    const Activation active(ordinal_, std::nothrow);
     staging_.reset();
     stream_.reset();
     pool_.release_all();
     /* The device's context stays: other code in this process may use it, and cudaDeviceReset would take it from them. */
-    ignore(runtime().leave_device(previous));
 }
 
 void GpuDevice::prepare() {
@@ -112,14 +112,15 @@ engine_device_information GpuDevice::information() const {
     return information;
 }
 
-uint64_t GpuDevice::process_memory() const noexcept {
+Device::ProcessUsage GpuDevice::process_usage() const noexcept {
     uint64_t bytes = 0;
-    if (runtime().process_memory(properties_.pci_bus, &bytes)) return bytes;
+    if (runtime().process_memory(properties_.pci_bus, &bytes)) return {bytes, ENGINE_MEMORY_NVML};
     try {
-        return tracker().total_usage();
+        bytes = tracker().total_usage();
     } catch (...) {
-        return 0; /* the ledger's lock failed */
+        bytes = 0; /* the ledger's lock failed */
     }
+    return {bytes, ENGINE_MEMORY_LEDGER};
 }
 
 void GpuDevice::check_health() {
@@ -162,10 +163,8 @@ void *GpuDevice::allocate(size_t bytes, size_t alignment, bool zeroed) noexcept 
 }
 
 void GpuDevice::deallocate(void *address, size_t, size_t) noexcept {
-    void *previous = nullptr;
-    ignore(runtime().enter_device(ordinal_, &previous));
+    const Activation active(ordinal_, std::nothrow);
     pool_.deallocate(address);
-    ignore(runtime().leave_device(previous));
 }
 
 Staging &GpuDevice::staging() {
@@ -201,13 +200,17 @@ void GpuDevice::fill_zero(void *address, size_t bytes) {
 }
 
 uint64_t GpuDevice::resident_bytes(const void *address, size_t bytes) {
-    const Activation active = activate();
+    const auto require_answer = [this](Status status) {
+        if (is_sticky(status)) throw CudaError::vram_residency_failed(where() + " does not answer: " + describe(status));
+    };
+    const Activation active(ordinal_, std::nothrow);
+    require_answer(active.status());
     const char *first = static_cast<const char *>(address);
     /* A block is one allocation: what holds for its ends holds for all of it. */
     for (const char *at : {first, first + bytes - 1}) {
         PointerAttributes found{};
         const Status status = runtime().pointer_attributes(at, &found);
-        if (is_sticky(status)) throw CudaError::vram_residency_failed(where() + " does not answer: " + describe(status));
+        require_answer(status);
         if (status != Status::Success) {
             ignore(status);
             return 0;
@@ -215,12 +218,6 @@ uint64_t GpuDevice::resident_bytes(const void *address, size_t bytes) {
         if (found.kind != MemoryKind::Device || found.device != ordinal_ || found.host_address != nullptr) return 0;
     }
     return bytes;
-}
-
-void GpuDevice::make_resident(const void *, size_t) {}
-
-std::unique_ptr<Forward> GpuDevice::make_forward(const engine_model_description &, std::span<const engine_tensor>, VramOwner) {
-    throw CudaError::model_unsupported("this build has no forward pass for a GPU");
 }
 
 void GpuDevice::synchronise(Stream stream, const char *what) const {

@@ -15,6 +15,7 @@
 #include "gpu/stream.h"
 
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -29,13 +30,19 @@ uint32_t device_count() noexcept;
 /* The calling thread's device for a while; then again what it was before. */
 class Activation {
 public:
+    /* Throws what keeps the device from being chosen. */
     explicit Activation(int32_t device);
+    /* For those who may not throw, or have words of their own for it. */
+    Activation(int32_t device, std::nothrow_t) noexcept : status_(runtime().enter_device(device, &previous_)) {}
     ~Activation() { static_cast<void>(runtime().leave_device(previous_)); }
     Activation(const Activation &) = delete;
     Activation &operator=(const Activation &) = delete;
 
+    Status status() const noexcept { return status_; }
+
 private:
     void *previous_ = nullptr;
+    Status status_;
 };
 
 class GpuDevice final : public Device {
@@ -49,7 +56,7 @@ public:
     engine_device_information information() const override;
     /* By NVML: what this process has on the device, CUDA's own context included. Where NVML cannot tell, what this
      * library has allocated there. */
-    uint64_t process_memory() const noexcept override;
+    ProcessUsage process_usage() const noexcept override;
     void check_health() override;
     void check_usable() override;
     void *allocate(size_t bytes, size_t alignment, bool zeroed) noexcept override;
@@ -59,9 +66,8 @@ public:
     void copy_within(void *to, const void *from, size_t bytes) override;
     void fill_zero(void *address, size_t bytes) override;
     uint64_t resident_bytes(const void *address, size_t bytes) override;
-    /* Device memory does not move: either it is in place, or nothing can bring it there. */
-    void make_resident(const void *address, size_t bytes) override;
-    /* Device memory is never evicted. */
+    /* Device memory does not move and is never evicted. What is of another kind stays so. */
+    void make_resident(const void *, size_t) override {}
     void lock(const void *, size_t) override {}
     void unlock(const void *, size_t) noexcept override {}
     std::unique_ptr<Forward> make_forward(const engine_model_description &description, std::span<const engine_tensor> tensors,

@@ -162,6 +162,7 @@ inline uint32_t __float_as_uint(float value) { return std::bit_cast<uint32_t>(va
 inline float __uint_as_float(uint32_t bits) { return std::bit_cast<float>(bits); }
 inline int __float_as_int(float value) { return std::bit_cast<int>(value); }
 inline float __int_as_float(int bits) { return std::bit_cast<float>(bits); }
+inline long long __double_as_longlong(double value) { return std::bit_cast<long long>(value); }
 inline int __popc(uint32_t value) { return std::popcount(value); }
 inline int __popcll(unsigned long long value) { return std::popcount(value); }
 inline int __ffs(int value) { return value == 0 ? 0 : std::countr_zero(static_cast<uint32_t>(value)) + 1; }

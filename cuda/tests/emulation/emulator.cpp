@@ -264,7 +264,7 @@ void BlockRunner::leave_block() {
 }
 
 void BlockRunner::fail(std::string what, const std::source_location *place) {
-    failure_ = std::string(launch_.name) + ": block " + text_of(running_->block) + ", thread " + text_of(running_->thread);
+    failure_ = "block " + text_of(running_->block) + ", thread " + text_of(running_->thread);
     if (place != nullptr) failure_ += ", " + std::string(place->file_name()) + ":" + std::to_string(place->line());
     failure_ += ": " + what;
     std::string().swap(what); /* as the stack is never unwound */
@@ -304,7 +304,7 @@ std::string unsupported(const gpu::KernelLaunch &launch) {
 } // namespace
 
 std::string run(const gpu::KernelLaunch &launch) {
-    if (const std::string reason = unsupported(launch); !reason.empty()) return std::string(launch.name) + ": " + reason;
+    if (const std::string reason = unsupported(launch); !reason.empty()) return reason;
     const uint64_t blocks = uint64_t{launch.grid.x} * launch.grid.y * launch.grid.z;
     std::atomic<uint64_t> next{0};
     std::mutex mutex;
@@ -317,7 +317,7 @@ std::string run(const gpu::KernelLaunch &launch) {
             for (uint64_t first; text.empty() && (first = next.fetch_add(at_once)) < blocks;)
                 for (uint64_t block = first; text.empty() && block < std::min(blocks, first + at_once); block++) text = blocks_of_this_host_thread.run(block);
         } catch (const std::exception &error) {
-            text = std::string(launch.name) + ": the emulation failed: " + error.what();
+            text = std::string("the emulation failed: ") + error.what();
         }
         if (text.empty()) return;
         next = blocks; /* nobody else begins another */

@@ -50,7 +50,7 @@ uint32_t lane() noexcept;
 /* Ends the launch with this text, and the thread's place. */
 [[noreturn]] void misuse(const char *what, const std::source_location &place);
 
-/* Memory of a block, which holds nothing useful when a block starts: `forget` makes it so. */
+/* Memory of the blocks that run on this thread of the host; filled with nonsense when a block starts. */
 void register_shared(void *address, size_t bytes);
 
 } // namespace worker::emulation

@@ -62,7 +62,7 @@ TEST(only_devices_that_exist_open) {
     CHECK_EQUAL(engine_gpu_count(), 0u);
     CHECK_EQUAL(engine_device_open(0, 0, &device, &error), ENGINE_INVALID_DEVICE);
     CHECK(device == nullptr);
-    CHECK(std::strstr(error.message, "no GPU 0") != nullptr && std::strstr(error.message, "0 GPUs") != nullptr &&
+    CHECK(std::strstr(error.message, "no GPU 0") != nullptr && std::strstr(error.message, "without GPU support") != nullptr &&
           std::strstr(error.message, "-1 is the CPU") != nullptr);
     CHECK_EQUAL(error.code, ENGINE_INVALID_DEVICE);
     CHECK_EQUAL(engine_device_open(-2, 0, &device, &error), ENGINE_INVALID_DEVICE);

@@ -45,7 +45,7 @@ struct Engine {
         std::vector<float> outputs(floats);
         const uint32_t *const tables[] = {pages[0].data(), pages[1].data()};
         const uint32_t counts[] = {page_count / 2, page_count / 2};
-        forward->run({rows.data(), rows.size(), tables, counts, 2, cancel, outputs.data(), outputs.size()}, cache);
+        forward->run({rows.data(), rows.size(), tables, counts, 2, cancel, outputs.data(), outputs.size(), nullptr, nullptr, 0}, cache);
         return outputs;
     }
 };
@@ -185,7 +185,7 @@ TEST(scratch_stands_in_the_ledger_and_is_given_back) {
         const uint32_t *const tables[] = {&page};
         const uint32_t counts[] = {1};
         const engine_row row = row_at(0, 0, ENGINE_ROLE_PROMPT, ENGINE_OUTPUT_NONE);
-        forward->run({&row, 1, tables, counts, 1, nullptr, nullptr, 0}, cache);
+        forward->run({&row, 1, tables, counts, 1, nullptr, nullptr, 0, nullptr, nullptr, 0}, cache);
         CHECK(forward->workspace_bytes() > 0);
         CHECK_EQUAL(device.tracker().usage_by_purpose(worker::VramPurpose::IntermediateBuffers), forward->workspace_bytes());
     }

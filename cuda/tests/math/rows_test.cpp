@@ -1,6 +1,6 @@
 /* Norms, activations, rotation and the choice of experts. */
 #include "../../src/cpu/kernels.h"
-#include "../../src/cpu/rotary.h"
+#include "../../src/graph/rotary.h"
 #include "../../src/cpu/row_operations.h"
 #include "../../src/formats/dequantise.h"
 #include "../harness.h"
@@ -105,7 +105,7 @@ engine_model_description rotary_description(uint32_t kind) {
 TEST(rotation_turns_the_right_pairs_by_the_right_angles) {
     for (const uint32_t kind : {ENGINE_ROTARY_ADJACENT, ENGINE_ROTARY_HALVES}) {
         const std::vector<float> factors = {1.0f, 2.0f, 4.0f, 8.0f};
-        const worker::cpu::Rotary rotary(rotary_description(kind), false, factors.data());
+        const worker::Rotary rotary(rotary_description(kind), false, factors.data());
         std::vector<float> angles(2 * rotary.pairs()), head(12), turned;
         for (size_t i = 0; i < head.size(); i++) head[i] = static_cast<float>(i + 1);
         rotary.angles(37, angles.data());
@@ -122,7 +122,7 @@ TEST(rotation_turns_the_right_pairs_by_the_right_angles) {
         }
     }
     engine_model_description none = rotary_description(ENGINE_ROTARY_NONE);
-    CHECK_EQUAL(worker::cpu::Rotary(none, false, nullptr).pairs(), 0u);
+    CHECK_EQUAL(worker::Rotary(none, false, nullptr).pairs(), 0u);
 }
 
 TEST(windowed_layers_turn_by_their_own_base_and_scale) {
@@ -131,8 +131,8 @@ TEST(windowed_layers_turn_by_their_own_base_and_scale) {
     d.rotary_base_windowed = 100.0f;
     d.rotary_scale_windowed = 1.0f;
     std::vector<float> full(8), windowed(8);
-    worker::cpu::Rotary(d, false, nullptr).angles(5, full.data());
-    worker::cpu::Rotary(d, true, nullptr).angles(5, windowed.data());
+    worker::Rotary(d, false, nullptr).angles(5, full.data());
+    worker::Rotary(d, true, nullptr).angles(5, windowed.data());
     for (int pair = 0; pair < 4; pair++) {
         CHECK(std::fabs(full[pair] - std::cos(5 * 0.25 * std::pow(10000.0, -0.25 * pair))) < 1e-6);
         CHECK(std::fabs(windowed[pair] - std::cos(5 * std::pow(100.0, -0.25 * pair))) < 1e-6);
@@ -149,7 +149,7 @@ TEST(yarn_keeps_fast_waves_and_stretches_slow_ones) {
     d.yarn_beta_fast = 32.0f;
     d.yarn_beta_slow = 1.0f;
     std::vector<float> angles(64);
-    worker::cpu::Rotary(d, false, nullptr).angles(3, angles.data());
+    worker::Rotary(d, false, nullptr).angles(3, angles.data());
     CHECK(std::fabs(angles[0] - 1.5 * std::cos(3.0)) < 1e-5);
     const double slowest = 3 * std::pow(10000.0, -62.0 / 64) / 32;
     CHECK(std::fabs(angles[63] - 1.5 * std::sin(slowest)) < 1e-7);

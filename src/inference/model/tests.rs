@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::engine::PAGE_TOKENS;
 use crate::inference::request::SamplingOptions;
 use crate::inference::session::{Event, Next, Usage};
 

@@ -1,8 +1,10 @@
 //! The logits of one position, indexed by the maxima of their blocks, so that the few likeliest tokens are found
 //! without sorting or even visiting most of the vocabulary.
 
+use std::borrow::Cow;
+
 use super::exponential::{block_masses, log_sum, BLOCK};
-use crate::engine::{not_finite, nothing_allowed};
+use crate::engine::{not_finite, nothing_allowed, with_wide_vectors};
 use crate::error::Result;
 
 /// A token that is still in the running.
@@ -21,7 +23,7 @@ impl Candidate {
 
 /// Logits that hold no NaN and no positive infinity, and at least one finite number.
 pub(super) struct Distribution<'a> {
-    logits: &'a [f32],
+    logits: Cow<'a, [f32]>,
     block_maxima: Vec<f32>,
     maximum: f32,
 }
@@ -29,9 +31,8 @@ pub(super) struct Distribution<'a> {
 impl<'a> Distribution<'a> {
     /// Looks at every logit once.
     pub(super) fn new(logits: &'a [f32]) -> Result<Self> {
-        let block_maxima: Vec<f32> = logits.chunks(BLOCK).map(block_maximum).collect();
-        let maximum =
-            block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
+        let distribution = Self::indexed(Cow::Borrowed(logits));
+        let maximum = distribution.maximum;
         if maximum.is_nan() || maximum == f32::INFINITY {
             let token = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY).unwrap_or(0);
             return Err(not_finite(token as u32, logits[token]));
@@ -39,7 +40,29 @@ impl<'a> Distribution<'a> {
         if maximum == f32::NEG_INFINITY {
             return Err(nothing_allowed());
         }
-        Ok(Self { logits, block_maxima, maximum })
+        Ok(distribution)
+    }
+
+    /// Of logits that come from a distribution, some of them forbidden since.
+    pub(super) fn of_finite(logits: Vec<f32>) -> Self {
+        Self::indexed(Cow::Owned(logits))
+    }
+
+    fn indexed(logits: Cow<'a, [f32]>) -> Self {
+        let mut block_maxima = vec![0.0; logits.len().div_ceil(BLOCK)];
+        with_wide_vectors(|| {
+            for (maximum, block) in block_maxima.iter_mut().zip(logits.chunks(BLOCK)) {
+                *maximum = block_maximum(block);
+            }
+        });
+        let maximum =
+            block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
+        Self { logits, block_maxima, maximum }
+    }
+
+    /// All of them.
+    pub(super) fn logits(&self) -> &[f32] {
+        &self.logits
     }
 
     /// The logit of the likeliest token.
@@ -56,12 +79,12 @@ impl<'a> Distribution<'a> {
 
     /// The natural logarithm of the sum of all exponentials.
     pub(super) fn log_sum(&self) -> f64 {
-        log_sum(self.logits, self.maximum)
+        log_sum(&self.logits, self.maximum)
     }
 
     /// The masses of e^((logit - maximum) * scale), summed over each block.
     pub(super) fn block_masses(&self, scale: f32) -> Vec<u64> {
-        block_masses(self.logits, self.maximum, scale)
+        block_masses(&self.logits, self.maximum, scale)
     }
 
     /// The logits of one block, and the token that the first of them belongs to.
@@ -113,6 +136,7 @@ impl<'a> Distribution<'a> {
 }
 
 /// The largest logit; NaN if there is any.
+#[inline(always)]
 fn block_maximum(block: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; 8];
     let mut poison = [0f32; 8];

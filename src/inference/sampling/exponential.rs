@@ -1,5 +1,7 @@
 //! Sums of exponentials over a whole vocabulary, fast enough to be done for every token.
 
+use crate::engine::with_wide_vectors;
+
 /// Logits in one block; a block's sum and maximum stand for it in later searches.
 pub(super) const BLOCK: usize = 64;
 
@@ -42,21 +44,44 @@ pub(super) const UNIT: f64 = (1u64 << 38) as f64;
 
 /// The masses of e^((logit - maximum) * scale), summed over each block of `logits`.
 pub(super) fn block_masses(logits: &[f32], maximum: f32, scale: f32) -> Vec<u64> {
-    logits.chunks(BLOCK).map(|block| block_mass(block, maximum, scale)).collect()
+    let mut masses = vec![0; logits.len().div_ceil(BLOCK)];
+    with_wide_vectors(|| {
+        for (mass, block) in masses.iter_mut().zip(logits.chunks(BLOCK)) {
+            *mass = block_mass(block, maximum, scale);
+        }
+    });
+    masses
 }
 
-/// The sum of [`mass`] over a block, in two parts that straight-line single precision has exactly: 15 bits, then 23.
-fn block_mass(block: &[f32], maximum: f32, scale: f32) -> u64 {
+/// The [`mass`] of e^(logit - maximum) for each logit of a block.
+#[inline(always)]
+pub(super) fn masses(block: &[f32], maximum: f32, masses: &mut [u64; BLOCK]) {
+    for (mass, &logit) in masses.iter_mut().zip(block) {
+        let (high, low) = mass_parts(exponential(logit - maximum));
+        *mass = ((i64::from(high) << 23) + i64::from(low)) as u64;
+    }
+}
+
+/// [`mass`] in two parts that straight-line single precision has exactly: 15 bits, then 23.
+#[inline(always)]
+fn mass_parts(weight: f32) -> (i32, i32) {
     // As in `exponential`: rounds to the nearest whole number, which the low bits then hold.
     const ROUND: f32 = 12_582_912.0;
+    let weight = weight * 32_768.0;
+    let shifted = weight + ROUND;
+    let rest = (weight - (shifted - ROUND)) * 8_388_608.0 + ROUND;
+    ((shifted.to_bits() - ROUND.to_bits()) as i32, rest.to_bits() as i32 - ROUND.to_bits() as i32)
+}
+
+/// The sum of [`mass`] over a block.
+#[inline(always)]
+fn block_mass(block: &[f32], maximum: f32, scale: f32) -> u64 {
     let (mut high, mut low) = ([0i32; 8], [0i32; 8]);
     let mut add = |chunk: &[f32]| {
         for ((high, low), &logit) in high.iter_mut().zip(&mut low).zip(chunk) {
-            let weight = exponential((logit - maximum) * scale) * 32_768.0;
-            let shifted = weight + ROUND;
-            *high += (shifted.to_bits() - ROUND.to_bits()) as i32;
-            let rest = (weight - (shifted - ROUND)) * 8_388_608.0 + ROUND;
-            *low += rest.to_bits() as i32 - ROUND.to_bits() as i32;
+            let parts = mass_parts(exponential((logit - maximum) * scale));
+            *high += parts.0;
+            *low += parts.1;
         }
     };
     let (chunks, rest) = block.as_chunks::<8>();
@@ -68,9 +93,11 @@ fn block_mass(block: &[f32], maximum: f32, scale: f32) -> u64 {
 
 /// The natural logarithm of the sum of e^logit, exact to double rounding of single-precision terms.
 pub(super) fn log_sum(logits: &[f32], maximum: f32) -> f64 {
-    f64::from(maximum) + logits.chunks(BLOCK).map(|block| block_sum(block, maximum)).sum::<f64>().ln()
+    let total = with_wide_vectors(|| logits.chunks(BLOCK).map(|block| block_sum(block, maximum)).sum::<f64>());
+    f64::from(maximum) + total.ln()
 }
 
+#[inline(always)]
 fn block_sum(block: &[f32], maximum: f32) -> f64 {
     // Eight lanes with a fixed assignment: vectorised, and the same order on every machine. A lane adds at most eight
     // terms, so single precision loses no more than the terms themselves have.

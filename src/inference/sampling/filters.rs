@@ -4,11 +4,13 @@
 //! was found. Every filter keeps at least one.
 
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{exponential, mass};
+use super::exponential::{exponential, mass, masses, BLOCK};
+use super::shares::{keep_first, Order};
+use crate::engine::with_wide_vectors;
 
 /// What is left to draw from.
 pub(super) enum Remaining<'a> {
-    /// The whole vocabulary: nothing was filtered.
+    /// The whole vocabulary; what was filtered out is forbidden.
     All(Distribution<'a>),
     /// These tokens, in rising order.
     Some(Vec<Candidate>),
@@ -30,16 +32,23 @@ impl<'a> Remaining<'a> {
 
     /// Keeps the tokens whose surprise is closest to the expected one, until their probabilities pass `share`.
     pub(super) fn typical(self, share: f64) -> Self {
-        let candidates = self.into_candidates();
+        let candidates = match self {
+            Self::All(distribution) => {
+                let maximum = distribution.maximum();
+                let (total, weighted) = total_surprise(&distribution);
+                let order = ByTypicality { maximum, expected: weighted as f64 / total as f64 };
+                return Self::All(keep_first(&distribution, order, typical_target(share, total)));
+            }
+            Self::Some(candidates) => candidates,
+        };
         let maximum = maximum(&candidates);
         let mut ranked = ranked_by_likelihood(&candidates, maximum);
         let total: u64 = ranked.iter().map(|ranked| ranked.mass).sum();
-        // How much more surprising than the likeliest one: that one's own surprise is in all of them.
-        let excess = |ranked: &Ranked| f64::from(maximum) - f64::from(ranked.candidate.logit);
-        let weighted = |ranked: &Ranked| (ranked.mass as f64 * excess(ranked)).round_ties_even() as u64;
-        let expected = ranked.iter().map(weighted).sum::<u64>() as f64 / total as f64;
-        ranked.iter_mut().for_each(|ranked| ranked.rank = (excess(ranked) - expected).abs());
-        let kept = fewest_reaching(&mut ranked, ((share * total as f64).floor() as u64 + 1).min(total));
+        let expected =
+            ranked.iter().map(|ranked| weighted_excess(ranked.mass, ranked.candidate.logit, maximum)).sum::<u64>();
+        let order = ByTypicality { maximum, expected: expected as f64 / total as f64 };
+        ranked.iter_mut().for_each(|ranked| ranked.rank = order.rank(ranked.candidate.logit));
+        let kept = fewest_reaching(&mut ranked, typical_target(share, total));
         ranked.truncate(kept);
         Self::Some(rising(ranked.into_iter().map(|ranked| ranked.candidate).collect()))
     }
@@ -58,7 +67,11 @@ impl<'a> Remaining<'a> {
                     let kept = fewest_reaching(&mut ranked, target(total));
                     return Self::Some(rising(likeliest[..kept].to_vec()));
                 }
-                distribution.all()
+                return Self::All(keep_first(
+                    &distribution,
+                    ByLikelihood { maximum: distribution.maximum() },
+                    target(total),
+                ));
             }
             Self::Some(candidates) => candidates,
         };
@@ -80,13 +93,78 @@ impl<'a> Remaining<'a> {
             }
         }
     }
+}
 
-    fn into_candidates(self) -> Vec<Candidate> {
-        match self {
-            Self::All(distribution) => distribution.all(),
-            Self::Some(candidates) => candidates,
-        }
+/// The likeliest first.
+#[derive(Clone, Copy)]
+pub(super) struct ByLikelihood {
+    pub(super) maximum: f32,
+}
+
+impl Order for ByLikelihood {
+    #[inline(always)]
+    fn rank(self, logit: f32) -> f64 {
+        -f64::from(logit)
     }
+
+    #[inline(always)]
+    fn distance(self, logit: f32) -> f32 {
+        self.maximum - logit
+    }
+}
+
+/// The tokens first whose surprise is closest to the expected one.
+#[derive(Clone, Copy)]
+struct ByTypicality {
+    maximum: f32,
+    /// The mean of the excesses.
+    expected: f64,
+}
+
+impl Order for ByTypicality {
+    #[inline(always)]
+    fn rank(self, logit: f32) -> f64 {
+        (excess(logit, self.maximum) - self.expected).abs()
+    }
+
+    #[inline(always)]
+    fn distance(self, logit: f32) -> f32 {
+        self.rank(logit) as f32
+    }
+}
+
+/// How much more surprising than the likeliest one: that one's own surprise is in all of them.
+#[inline(always)]
+fn excess(logit: f32, maximum: f32) -> f64 {
+    f64::from(maximum) - f64::from(logit)
+}
+
+/// Whole, as masses are, so that sums are exact.
+#[inline(always)]
+fn weighted_excess(mass: u64, logit: f32, maximum: f32) -> u64 {
+    (mass as f64 * excess(logit, maximum)).round_ties_even() as u64
+}
+
+/// The mass of all tokens, and the sum of their weighted excesses.
+fn total_surprise(distribution: &Distribution) -> (u64, u64) {
+    let maximum = distribution.maximum();
+    with_wide_vectors(|| {
+        let mut of_block = [0; BLOCK];
+        let (mut total, mut weighted) = (0, 0);
+        for block in distribution.logits().chunks(BLOCK) {
+            masses(block, maximum, &mut of_block);
+            for (&mass, &logit) in of_block.iter().zip(block) {
+                total += mass;
+                weighted += weighted_excess(mass, logit, maximum);
+            }
+        }
+        (total, weighted)
+    })
+}
+
+/// The least sum that is more than the share.
+fn typical_target(share: f64, total: u64) -> u64 {
+    ((share * total as f64).floor() as u64 + 1).min(total)
 }
 
 /// The largest logit among `candidates`.
@@ -106,35 +184,32 @@ fn rising(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
 
 /// A candidate with its place in a filter's order and its share of the mass.
 #[derive(Clone, Copy)]
-struct Ranked {
+pub(super) struct Ranked {
     /// Lower comes first.
     rank: f64,
     mass: u64,
-    candidate: Candidate,
+    pub(super) candidate: Candidate,
 }
 
 impl Ranked {
+    pub(super) fn new(rank: f64, candidate: Candidate, maximum: f32) -> Self {
+        Self { rank, mass: mass(exponential(candidate.logit - maximum)), candidate }
+    }
+
     fn order(&self, other: &Self) -> std::cmp::Ordering {
         self.rank.total_cmp(&other.rank).then(self.candidate.token.cmp(&other.candidate.token))
     }
 }
 
 fn ranked_by_likelihood(candidates: &[Candidate], maximum: f32) -> Vec<Ranked> {
-    candidates
-        .iter()
-        .map(|&candidate| Ranked {
-            rank: -f64::from(candidate.logit),
-            mass: mass(exponential(candidate.logit - maximum)),
-            candidate,
-        })
-        .collect()
+    candidates.iter().map(|&candidate| Ranked::new(-f64::from(candidate.logit), candidate, maximum)).collect()
 }
 
 /// How many of `ranked`, in their order, it takes until the sum of their masses reaches `target`, which all together do.
 /// Those come to stand first.
 ///
 /// Halves the part in which the answer lies, so the cost is linear where a sort's would not be.
-fn fewest_reaching(ranked: &mut [Ranked], target: u64) -> usize {
+pub(super) fn fewest_reaching(ranked: &mut [Ranked], target: u64) -> usize {
     let (mut start, mut end) = (0, ranked.len());
     let mut sum_before = 0;
     while end - start > SMALL {

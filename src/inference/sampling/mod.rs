@@ -22,6 +22,7 @@ mod exponential;
 mod filters;
 mod penalties;
 pub mod rng;
+mod shares;
 
 use std::cell::OnceCell;
 use std::sync::Arc;

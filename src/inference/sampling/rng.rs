@@ -8,12 +8,12 @@ use std::hash::BuildHasher;
 /// The whole number from 0 up to but not including `total` that `seed` has at place `index`: a number of 53 bits, scaled.
 #[must_use]
 pub fn below(seed: u64, index: u64, total: u64) -> u64 {
-    (u128::from(bits(seed, index)) * u128::from(total) >> 53) as u64
+    ((u128::from(bits(seed, index)) * u128::from(total)) >> 53) as u64
 }
 
 fn bits(seed: u64, index: u64) -> u64 {
     let words = philox([low(index), high(index), 0, 0], [low(seed), high(seed)]);
-    (u64::from(words[0]) << 32 | u64::from(words[1])) >> 11
+    ((u64::from(words[0]) << 32) | u64::from(words[1])) >> 11
 }
 
 /// A seed for who gave none: from the operating system's randomness, by way of the standard library's hash keys.

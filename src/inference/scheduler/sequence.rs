@@ -7,6 +7,7 @@ use super::engine::{TokenConstraint, Vocabulary};
 use super::pages::Lease;
 use crate::engine::Sampling;
 use crate::error::Result;
+use crate::inference::constraint::forbid;
 use crate::inference::sampling::{Logprobs, ModelLogprobs, Sampler};
 use crate::inference::session::{EndReason, Event, SessionState};
 use crate::inference::stop::{StopMatcher, StopOutcome};
@@ -211,22 +212,6 @@ impl Sequence {
     fn release_retained(&mut self) {
         if let Some(event) = self.retained.take() {
             self.job.state.push(event);
-        }
-    }
-}
-
-/// Sets the logits of tokens that `allowed` has no bit for to negative infinity.
-fn forbid(logits: &mut [f32], allowed: &[u32]) {
-    // Words with all or none set need no look at each token.
-    for (logits, &word) in logits.chunks_mut(32).zip(allowed) {
-        if word == 0 {
-            logits.fill(f32::NEG_INFINITY);
-        } else if word != u32::MAX {
-            for (bit, logit) in logits.iter_mut().enumerate() {
-                if word >> bit & 1 == 0 {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
         }
     }
 }

@@ -63,7 +63,12 @@ impl TensorInformation {
 impl GgufFile {
     /// Opens and reads a file; errors begin with its path.
     pub fn open(path: &Path, mode: LoadMode) -> Result<Self> {
-        let mapping = Mapping::open(path, mode)?;
+        Self::open_watched(path, mode, &mut |_, _| true)
+    }
+
+    /// The same, with `progress` as [`Mapping::open_watched`] tells it.
+    pub fn open_watched(path: &Path, mode: LoadMode, progress: &mut dyn FnMut(u64, u64) -> bool) -> Result<Self> {
+        let mapping = Mapping::open_watched(path, mode, progress)?;
         Self::parse(mapping).map_err(|error| Error::new(error.code, format!("{}: {}", path.display(), error.detail)))
     }
 

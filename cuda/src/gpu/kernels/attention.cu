@@ -14,7 +14,7 @@ namespace {
 constexpr unsigned block_threads = 256;
 constexpr unsigned block_halves = block_threads / half_lanes;
 
-constexpr uint64_t whole_groups(uint64_t positions) { return (positions + 15) / 16 * 16 + 16; }
+__host__ __device__ constexpr uint64_t whole_groups(uint64_t positions) { return (positions + 15) / 16 * 16 + 16; }
 
 /* One head of one row. Positions count in groups of sixteen, the first of which holds the first that is seen. */
 struct Query {
@@ -105,12 +105,7 @@ __device__ __forceinline__ void join_chains(const float *chains, uint32_t value_
         float sums[16];
         UNROLL
         for (unsigned j = 0; j < 16; j++) sums[j] = chains[j * value_size + column];
-        UNROLL
-        for (unsigned apart = 8; apart > 0; apart /= 2) {
-            UNROLL
-            for (unsigned j = 0; j < apart; j++) sums[j] += sums[j + apart];
-        }
-        output[column] = sums[0];
+        output[column] = sum_of_sixteen(sums);
     }
 }
 

@@ -36,6 +36,16 @@ __device__ __forceinline__ float sum_of_half(float value, uint32_t mask) {
     return value;
 }
 
+/* The same tree within a thread. */
+template <unsigned apart = 8> __device__ __forceinline__ float sum_of_sixteen(float (&values)[16]) {
+    UNROLL
+    for (unsigned i = 0; i < apart; i++) values[i] += values[i + apart];
+    if constexpr (apart > 1)
+        return sum_of_sixteen<apart / 2>(values);
+    else
+        return values[0];
+}
+
 /* ---- over a block of whole warps, in one dimension; all its threads must come, and all get the result ---- */
 
 template <typename Number, typename Join> __device__ __forceinline__ Number join_block(Number value, Join join) {

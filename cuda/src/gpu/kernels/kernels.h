@@ -70,7 +70,7 @@ void normalise(const NormTask &task, Stream stream);
 
 /* ---- rotation, and the cache's rows ---- */
 
-/* Turns `heads` heads of every row in place. angles: [count][2 * pairs], as cpu::Rotary::angles() writes them: cosines, then
+/* Turns `heads` heads of every row in place. angles: [count][2 * pairs], as Rotary::angles() writes them: cosines, then
  * sines. pairs = 0 does nothing. */
 struct TurnTask {
     uint32_t kind; /* ENGINE_ROTARY_* */

@@ -33,12 +33,7 @@ __device__ __forceinline__ float squares_of_sixteen(const float *values, float m
     float squares[16];
     UNROLL
     for (unsigned i = 0; i < 16; i++) squares[i] = (values[i] - mean) * (values[i] - mean);
-    UNROLL
-    for (unsigned apart = 8; apart > 0; apart /= 2) {
-        UNROLL
-        for (unsigned i = 0; i < apart; i++) squares[i] += squares[i + apart];
-    }
-    return squares[0];
+    return sum_of_sixteen(squares);
 }
 
 __global__ void layer_norm_kernel(NormTask task) {

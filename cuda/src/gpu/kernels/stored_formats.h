@@ -116,19 +116,14 @@ struct ByteTable {
     }
 };
 
+constexpr ByteTable iq4_table(iq4_values), mxfp4_table(mxfp4_values);
+
 template <uint64_t low, uint64_t high> __device__ __forceinline__ float look_up(int index) {
     return static_cast<float>(static_cast<int8_t>((index < 8 ? low : high) >> 8 * (index & 7)));
 }
 
-__device__ __forceinline__ float iq4_value(int index) {
-    constexpr ByteTable table(iq4_values);
-    return look_up<table.low, table.high>(index);
-}
-
-__device__ __forceinline__ float mxfp4_value(int index) {
-    constexpr ByteTable table(mxfp4_values);
-    return look_up<table.low, table.high>(index);
-}
+__device__ __forceinline__ float iq4_value(int index) { return look_up<iq4_table.low, iq4_table.high>(index); }
+__device__ __forceinline__ float mxfp4_value(int index) { return look_up<mxfp4_table.low, mxfp4_table.high>(index); }
 
 template <> struct StoredFormat<TensorType::MXFP4> : BlockFormat<BlockMXFP4> {
     static __device__ __forceinline__ void expand(const std::byte *block, unsigned lane, float (&values)[groups]) {

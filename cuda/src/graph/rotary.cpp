@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-namespace worker::cpu {
+namespace worker {
 
 namespace {
 
@@ -52,4 +52,4 @@ float Rotary::mixed_angle(float angle, uint32_t pair) const noexcept {
     return stretched * (1.0f - mix) + angle * mix;
 }
 
-} // namespace worker::cpu
+} // namespace worker

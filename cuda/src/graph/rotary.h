@@ -1,5 +1,5 @@
 /*
- * Rotary position embedding: cosines and sines of a row's position. The kernels turn heads by them.
+ * Rotary position embedding: cosines and sines of a row's position. Every device's kernels turn heads by them.
  */
 #ifndef WORKER_ROTARY_H
 #define WORKER_ROTARY_H
@@ -8,7 +8,7 @@
 
 #include "engine.h"
 
-namespace worker::cpu {
+namespace worker {
 
 /* The angles of one kind of layer, full or windowed. */
 class Rotary {
@@ -34,6 +34,6 @@ private:
     const float *factors_ = nullptr;
 };
 
-} // namespace worker::cpu
+} // namespace worker
 
 #endif

@@ -1,0 +1,123 @@
+//! What our own engine does with a model.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use worker::engine::Device;
+use worker::inference::{Event, LoadOptions, Model, Next, Prompt, SamplingOptions, Session, SessionRequest};
+
+use crate::machine::peak_resident_bytes;
+use crate::{median, Figures, Wishes, DECODE_TOKENS, PASSES};
+
+/// Everything but the start, which wants a process of its own.
+pub fn measure(path: &Path, wishes: &Wishes) -> Result<Figures, String> {
+    let context = wishes.context.max(1024) + DECODE_TOKENS + 16;
+    let model = load(path, wishes.threads, context)?;
+    // Each pass has a prompt of its own: the prefix cache would answer a repeated one.
+    let mut salt = 0;
+    let mut prefill = |length: u32| -> Result<f64, String> {
+        let mut rates = Vec::new();
+        for _ in 0..PASSES {
+            salt += 1;
+            let session = run(&model, &prompt(length, salt), 1)?;
+            rates.push(f64::from(length) / session.usage().prefill_seconds);
+        }
+        Ok(median(rates.into_iter()))
+    };
+    let mut figures = Figures {
+        prefill_long: Some(prefill(512)?),
+        prefill_short: Some(prefill(16)?),
+        decode: Some(decode(&model, 4)?),
+        ..Figures::default()
+    };
+    figures.eight = Some(together(&model, 8)?);
+    figures.sixteen = Some(together(&model, 16)?);
+    if wishes.context > 0 {
+        figures.decode_late = Some(decode(&model, wishes.context)?);
+    }
+    figures.bytes_per_token = Some(model.weight_bytes_per_token() as f64);
+    let (_, pages) = model.kv_pages();
+    let page_bytes = model.memory().kv_cache as f64 / pages.max(1) as f64;
+    figures.context_bytes = Some(page_bytes * f64::from(wishes.context) / f64::from(worker::engine::PAGE_TOKENS));
+    drop(model);
+    if wishes.single {
+        figures.decode_single = Some(decode(&load(path, 1, 1024)?, 4)?);
+    }
+    Ok(figures)
+}
+
+/// What a process of its own does: load, first token, end. Prints the most memory it held.
+pub fn first_token(path: &Path, threads: u32) -> Result<(), String> {
+    let model = load(path, threads, 1024)?;
+    run(&model, &[3, 4, 5, 6], 1)?;
+    println!("{}", peak_resident_bytes());
+    Ok(())
+}
+
+/// Which kernels run, and on what.
+pub fn kernels(threads: u32) -> String {
+    Device::open(-1, threads).and_then(|device| device.information()).map_or_else(
+        |error| error.to_string(),
+        |information| format!("{} on {}", information.kernel_path, information.name),
+    )
+}
+
+fn load(path: &Path, threads: u32, context_length: u32) -> Result<Arc<Model>, String> {
+    let device = Device::open(-1, threads).map_err(|error| error.to_string())?;
+    let options = LoadOptions { context_length, maximum_sessions: 16, ..LoadOptions::default() };
+    Model::load(path, device, &options, &mut |_| true).map_err(|error| error.to_string())
+}
+
+fn prompt(length: u32, salt: u32) -> Vec<u32> {
+    (0..length).map(|place| 5 + (place * 7 + salt * 31) % 200).collect()
+}
+
+/// Tokens per second after a prompt of `length`.
+fn decode(model: &Arc<Model>, length: u32) -> Result<f64, String> {
+    let mut rates = Vec::new();
+    for _ in 0..PASSES {
+        // The same prompt: only the first pass has to read it.
+        let usage = run(model, &prompt(length, 1), DECODE_TOKENS)?.usage();
+        rates.push(f64::from(usage.generated_tokens - 1) / usage.decode_seconds);
+    }
+    Ok(median(rates.into_iter()))
+}
+
+fn run(model: &Arc<Model>, prompt: &[u32], tokens: u32) -> Result<Arc<Session>, String> {
+    let session = start(model, prompt, tokens)?;
+    finish(&session)?;
+    Ok(session)
+}
+
+fn start(model: &Arc<Model>, prompt: &[u32], tokens: u32) -> Result<Arc<Session>, String> {
+    let mut request = SessionRequest::new(Prompt::Tokens(prompt.to_vec()), tokens);
+    request.sampling = SamplingOptions::greedy();
+    request.ignore_end = true;
+    model.start(request).map_err(|error| error.to_string())
+}
+
+fn finish(session: &Session) -> Result<(), String> {
+    loop {
+        match session.next(Some(Duration::from_secs(600))).map_err(|error| error.to_string())? {
+            Next::Event(Event::Token { .. }) => {}
+            Next::Event(Event::End { .. }) => return Ok(()),
+            Next::TimedOut => return Err("no token for ten minutes".to_owned()),
+        }
+    }
+}
+
+/// Tokens per second of so many sessions decoding at once, all together, over the time that the slowest took.
+fn together(model: &Arc<Model>, count: u32) -> Result<f64, String> {
+    let mut rates = Vec::new();
+    for _ in 0..PASSES {
+        let sessions: Vec<_> =
+            (0..count).map(|place| start(model, &[3, 4, 5, 10 + place], DECODE_TOKENS)).collect::<Result<_, _>>()?;
+        for session in &sessions {
+            finish(session)?;
+        }
+        let slowest = sessions.iter().map(|session| session.usage().decode_seconds).fold(0.0, f64::max);
+        rates.push(f64::from(count * (DECODE_TOKENS - 1)) / slowest);
+    }
+    Ok(median(rates.into_iter()))
+}

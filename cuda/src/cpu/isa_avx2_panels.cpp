@@ -1,0 +1,79 @@
+/*
+ * Products with many activation rows, for CPUs with AVX2, FMA and F16C. See isa_avx2.cpp for the pragma.
+ */
+#include <cstddef>
+#include <cstdint>
+
+#include "../formats/blocks.h"
+#include "isa_panels.h"
+#include "kernels.h"
+#include "tiles.h"
+
+#if defined(__x86_64__)
+
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,f16c")
+#endif
+
+#define INLINE inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+namespace worker::cpu::avx2 {
+
+namespace {
+
+/* Sixteen levels of 4-bit types, as floats and as bytes. */
+struct NibbleTable {
+    alignas(64) float floats[16];
+    int8_t bytes[16];
+};
+
+#include "isa_vector_avx2.inc"
+
+#include "isa_formats.inc"
+#include "isa_integers.inc"
+
+#include "isa_tile_lanes_avx2.inc"
+
+#include "isa_panel_levels.inc"
+#include "isa_panels.inc"
+
+/* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */
+bool has_tiles(PreparedForm form, uint64_t count) {
+    constexpr uint64_t more_than_streamed = 5;
+    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+}
+
+} // namespace
+
+TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    TileShape shape;
+    if (!has_tiles(form, count)) return shape;
+    with_quantised_type(type, [&]<TensorType known>() {
+        const TileKind kind = form == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
+        shape = {kind, 8, Integers<known>::group, Integers<known>::offset};
+    });
+    return shape;
+}
+
+size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+
+void tile_product(const ProductTask &task) {
+    with_quantised_type(task.type, [&]<TensorType known>() {
+        if constexpr (panel_levels<known> < most_of_bytes)
+            if (task.shape.kind == TileKind::Bytes) return panel_product<EightBytes, known>(task);
+        panel_product<EightWords, known>(task);
+    });
+}
+
+} // namespace worker::cpu::avx2
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif

@@ -1,0 +1,83 @@
+/*
+ * Products with many activation rows, for CPUs with AVX-512 F, BW, VL, DQ, VNNI and VBMI. See isa_avx512.cpp for the pragma.
+ */
+#include <cstddef>
+#include <cstdint>
+
+#include "../formats/blocks.h"
+#include "isa_panels.h"
+#include "kernels.h"
+#include "tiles.h"
+
+#if defined(__x86_64__)
+
+#if defined(__GNUC__) && !defined(__clang__)
+/* GCC 12's own AVX-512 headers hold deliberately undefined registers, which it warns of where they are inlined. */
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")
+#endif
+
+#define INLINE inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+namespace worker::cpu::avx512vnni {
+
+namespace {
+
+/* Sixteen levels of 4-bit types, as floats and as bytes. */
+struct NibbleTable {
+    alignas(64) float floats[16];
+    int8_t bytes[16];
+};
+
+#include "isa_vector_avx512.inc"
+
+#include "isa_formats.inc"
+#include "isa_integers.inc"
+
+#include "isa_tile_lanes_avx512vnni.inc"
+
+#include "isa_panel_levels.inc"
+#include "isa_panels.inc"
+
+/* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */
+bool has_tiles(PreparedForm form, uint64_t count) {
+    constexpr uint64_t more_than_streamed = 5;
+    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+}
+
+} // namespace
+
+TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    TileShape shape;
+    if (!has_tiles(form, count)) return shape;
+    const TileKind kind = form == PreparedForm::Bytes ? TileKind::Bytes : TileKind::HighLow;
+    with_quantised_type(type, [&]<TensorType known>() { shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset}; });
+    return shape;
+}
+
+size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+
+void tile_product(const ProductTask &task) {
+    with_quantised_type(task.type, [&]<TensorType known>() {
+        if (task.shape.kind == TileKind::Bytes)
+            task.shape.lanes == 8 ? panel_product<EightBytes, known>(task) : panel_product<SixteenBytes, known>(task);
+        else
+            task.shape.lanes == 8 ? panel_product<EightHighLow, known>(task) : panel_product<SixteenHighLow, known>(task);
+    });
+}
+
+} // namespace worker::cpu::avx512vnni
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+
+#endif
