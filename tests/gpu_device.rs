@@ -114,10 +114,10 @@ fn a_model_lives_in_the_gpu_s_memory_and_leaves_nothing_there() {
         assert!(on_gpu.device_bytes >= model.vram_usage());
         assert!(model.check_vram_residency().unwrap());
 
-        let said = text(&model, 24).unwrap();
-        assert!(emulated::census().launches > on_gpu.launches + 24, "the GPU ran nothing");
-        let on_cpu = CudaContext::new(-1).unwrap().load_model(&tiny_model()).unwrap();
-        assert_eq!(said, text(&on_cpu, 24).unwrap());
+        let said = text(&model, 12).unwrap();
+        assert!(emulated::census().launches > on_gpu.launches + 12, "the GPU ran nothing");
+        let cpu = CudaContext::new(-1).unwrap();
+        assert_eq!(said, text(&cpu.load_model(&tiny_model()).unwrap(), 12).unwrap());
     }
     machine.assert_nothing_left();
 }
@@ -140,7 +140,7 @@ fn loading_reports_progress_in_bounded_steps_and_ends_when_told() {
         assert!(seen.is_sorted() && seen.len() > 10, "{seen:?}");
         assert_eq!(seen.last(), Some(&1.0));
     }
-    for stop_at in [0, 1, seen.len() / 2, seen.len() - 1] {
+    for stop_at in [0, 1, seen.len() / 2] {
         let mut calls = 0;
         let mut progress = |_| {
             calls += 1;

@@ -193,6 +193,7 @@ int main(int argc, char **argv) {
 
     ctx = cuda_init(device, &code);
     CHECK(ctx != NULL && code == SUCCESS);
+    if (ctx == NULL) return 1;
     CHECK(cuda_check_device_health(ctx, &code) && code == SUCCESS);
     CHECK(cuda_get_process_vram_usage(ctx) > 0);
     model = cuda_load_model(ctx, path, &bytes, &code);
