@@ -52,11 +52,16 @@ fn gpu_kernels() {
     run_program("gpu_kernels", &gpu_kernel_sources(), &["-DWORKER_EMULATED_GPU"], &[&engine_library()]);
 }
 
-/// Finds what a kernel reads or writes outside of its buffers. Of the stacks the sanitizer has no notion: each of the
+/// Finds what a kernel reads or writes outside of its buffers, or at addresses that its type does not allow. Of the stacks the sanitizer has no notion: each of the
 /// device's threads has one of its own.
 #[test]
 fn gpu_kernels_with_address_sanitizer() {
-    let flags = ["-DWORKER_EMULATED_GPU", "-fsanitize=address", "--param=asan-stack=0"];
+    let flags = [
+        "-DWORKER_EMULATED_GPU",
+        "-fsanitize=address,alignment",
+        "-fno-sanitize-recover=alignment",
+        "--param=asan-stack=0",
+    ];
     run_program("gpu_kernels_sanitized", &gpu_kernel_sources(), &flags, &[&engine_library()]);
 }
 
