@@ -41,7 +41,8 @@ struct NibbleTable {
 #include "isa_integers.inc"
 
 #include "isa_integer_products.inc"
-#include "isa_streams_none.inc"
+#include "isa_streams_avx2.inc"
+#include "isa_streams_wide.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"
