@@ -16,7 +16,7 @@ RUN_PREFIX  := $(CURDIR)/target/prefix
 # Read by packaging/install.sh; LIBDIR and INCLUDEDIR follow PREFIX unless given.
 export PREFIX DESTDIR LIBDIR INCLUDEDIR VERSION BUILT
 
-.PHONY: help run build install uninstall test check headers bench
+.PHONY: help run build cuda cuda-toolkit install uninstall test check headers bench
 
 help:
 	@echo "libworker $(VERSION)"
@@ -25,7 +25,10 @@ help:
 	@echo "                 (TOPIC='the autumn moon' MODEL=path.gguf)"
 	@echo "  make test      install what the tests need, then run all of them"
 	@echo "  make check     formatting and lints"
-	@echo "  make build     the release library, shared and static"
+	@echo "  make build     the release library, shared and static (FEATURES='cuda http')"
+	@echo "  make cuda      the same for NVIDIA GPUs too, with nvcc from the path, CUDA_HOME, NVCC, or installed for it"
+	@echo "                 (WORKER_CUDA_ARCHITECTURES='80 90' builds for fewer)"
+	@echo "  make cuda-toolkit   install nvcc into target/cuda-toolkit, from PyPI"
 	@echo "  make install   PREFIX=/usr/local DESTDIR= : headers, libraries, worker.pc, CMake package"
 	@echo "  make uninstall PREFIX=/usr/local DESTDIR="
 	@echo "  make headers   write include/worker_*.h anew from the Rust source"
@@ -45,12 +48,21 @@ run:
 # After `make build`, `sudo make install` works even where root has no cargo.
 build:
 	@if command -v cargo >/dev/null 2>&1; then \
-	    cargo build --locked --release --lib; \
+	    cargo build --locked --release --lib $(if $(FEATURES),--features '$(FEATURES)'); \
 	elif [ -e "$(BUILT)/libworker.so" ]; then \
 	    echo "cargo is not on the path; taking the library built before"; \
 	else \
 	    echo "cargo is not on the path: install Rust from https://rustup.rs" >&2; exit 1; \
 	fi
+
+# Fetches nvcc only where the build would find none.
+cuda:
+	@[ -n "$${NVCC:-}$${CUDA_HOME:-}" ] || command -v nvcc >/dev/null 2>&1 || packaging/cuda-toolkit.sh
+	@$(MAKE) --no-print-directory build FEATURES="cuda $(FEATURES)"
+
+cuda-toolkit:
+	@packaging/test-tools.sh --only pip
+	@packaging/cuda-toolkit.sh
 
 install: build
 	@packaging/install.sh

@@ -104,6 +104,7 @@ fn state_of(files: &[PathBuf]) -> String {
 const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
     ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
     ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
+    ("isa_amx", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
     (
         "isa_avx512vnni",
         &[
