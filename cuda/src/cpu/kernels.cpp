@@ -72,6 +72,16 @@ std::span<const KernelTable *const> supported_cpu_kernels() noexcept {
     return {supported.tables, supported.count};
 }
 
+size_t prefetch_distance() noexcept {
+#if defined(__x86_64__)
+    /* Measured on Zen 4 (F16, one thread): 13 GB/s with 2048, 26 with 0. On Sapphire Rapids 2048 gains 10 to 45 %. */
+    static const bool disturbed = __builtin_cpu_is("amd");
+    return disturbed ? 0 : 2048;
+#else
+    return 2048;
+#endif
+}
+
 const KernelTable &cpu_kernels() {
     /* A throwing initialiser leaves it undone, so that a corrected environment is seen by the next call. */
     static const KernelTable &table = choose();

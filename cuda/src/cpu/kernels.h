@@ -173,6 +173,10 @@ struct KernelTable {
     void (*interleave_floats)(const TileShape &shape, const float *const *rows, size_t count, uint64_t first, uint64_t columns, std::byte *tile);
 };
 
+/* How many bytes ahead of the reading of weights to ask for them: where the CPU's own prefetching is disturbed by that, 0, which
+ * asks for what is read anyway. */
+size_t prefetch_distance() noexcept;
+
 /* The table in use. The first call decides: by CPUID, or by WORKER_CPU_PATH; throws invalid parameter for a value that is
  * unknown or not supported here. */
 const KernelTable &cpu_kernels();
