@@ -47,9 +47,9 @@ struct NibbleTable {
 #include "isa_panel_levels.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */
+/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured). Bytes are not streamed. */
 bool has_tiles(PreparedForm form, uint64_t count) {
-    constexpr uint64_t more_than_streamed = 5;
+    constexpr uint64_t more_than_streamed = 7;
     return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
 }
 
