@@ -116,7 +116,8 @@ fn while_crowded<T>(
                 })
             })
             .collect();
-        while (decoding.load(Ordering::Relaxed) as usize) < crowd && !readers.iter().any(|reader| reader.is_finished()) {
+        while (decoding.load(Ordering::Relaxed) as usize) < crowd && !readers.iter().any(|reader| reader.is_finished())
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
         watching.store(true, Ordering::Relaxed);
