@@ -16,7 +16,7 @@ RUN_PREFIX  := $(CURDIR)/target/prefix
 # Read by packaging/install.sh; LIBDIR and INCLUDEDIR follow PREFIX unless given.
 export PREFIX DESTDIR LIBDIR INCLUDEDIR VERSION BUILT
 
-.PHONY: help run build cuda cuda-toolkit install uninstall test check headers bench
+.PHONY: help run build cuda cuda-toolkit gpu-bundle install uninstall test check headers bench
 
 help:
 	@echo "libworker $(VERSION)"
@@ -28,8 +28,9 @@ help:
 	@echo "  make build     the release library, shared and static (FEATURES='cuda http')"
 	@echo "  make cuda      the same for NVIDIA GPUs too, with nvcc from the path, CUDA_HOME, NVCC, or installed for it"
 	@echo "                 (WORKER_CUDA_ARCHITECTURES='80 90' builds for fewer)"
+	@echo "  make gpu-bundle     what a machine with a GPU needs to run tests/gpu/run.sh, in target/gpu-bundle"
 	@echo "  make cuda-toolkit   install nvcc into target/cuda-toolkit, from PyPI"
-	@echo "  make install   PREFIX=/usr/local DESTDIR= : headers, libraries, worker.pc, CMake package"
+	@echo "  make install   PREFIX=/usr/local DESTDIR= FEATURES= : headers, libraries, worker.pc, CMake package"
 	@echo "  make uninstall PREFIX=/usr/local DESTDIR="
 	@echo "  make headers   write include/worker_*.h anew from the Rust source"
 	@echo "  make bench     measure the C boundary, the samplers, then models beside llama.cpp (MODELS='a.gguf b.gguf' PEER=python)"
@@ -63,6 +64,15 @@ cuda:
 cuda-toolkit:
 	@packaging/test-tools.sh --only pip
 	@packaging/cuda-toolkit.sh
+
+# The engine's archive is the one of this build: the last that has the real table of CUDA's functions in it.
+gpu-bundle: cuda
+	@for archive in $$(ls -t $(BUILT)/build/worker-*/out/libworker_engine.a); do \
+	    ! ar t "$$archive" | grep runtime_cuda >/dev/null || break; \
+	done; \
+	nvcc="$${NVCC:-$${CUDA_HOME:+$$CUDA_HOME/bin/nvcc}}"; \
+	nvcc="$${nvcc:-$$(command -v nvcc || echo target/cuda-toolkit/nvidia/cu13/bin/nvcc)}"; \
+	tests/gpu/prepare.sh target/gpu-bundle "$(BUILT)/libworker.so" "$$archive" "$$(dirname "$$(dirname "$$(realpath "$$nvcc")")")"
 
 install: build
 	@packaging/install.sh

@@ -79,3 +79,37 @@ fn the_library_carries_device_code() {
     let sections = c_host::must_run(Command::new("readelf").args(["-S", "-W"]).arg(c_host::library()));
     assert!(sections.contains(".nv_fatbin"), "{sections}");
 }
+
+/// What is taken to a machine with a card builds, and there too says what is missing rather than passing.
+#[test]
+fn the_bundle_for_a_real_card_fails_where_there_is_none() {
+    let folder = c_host::scratch("bundle");
+    let archive = std::path::Path::new(env!("OUT_DIR")).join("libworker_engine.a");
+    let script = c_host::root().join("tests/gpu/prepare.sh");
+    c_host::must_run(Command::new(script).arg(&folder).arg(c_host::library()).arg(archive).arg(toolkit()));
+
+    let kinds =
+        Command::new(folder.join("bin/memory_kinds")).arg("0").env("CUDA_VISIBLE_DEVICES", "").output().unwrap();
+    assert_eq!(kinds.status.code(), Some(3), "{kinds:?}");
+    assert!(String::from_utf8_lossy(&kinds.stderr).contains("GPU 0 was asked for, and there is none"), "{kinds:?}");
+
+    let run = Command::new(folder.join("run.sh")).args(["--stress", "1"]).env("CUDA_VISIBLE_DEVICES", "").output();
+    let run = run.unwrap();
+    let report: serde_json::Value = serde_json::from_slice(&run.stdout).unwrap();
+    assert!(!run.status.success());
+    assert_eq!((&report["passed"], &report["dry_run"]), (&0.into(), &false.into()), "{report:#}");
+}
+
+/// Where `build/gpu.rs` found nvcc.
+fn toolkit() -> std::path::PathBuf {
+    if let Some(nvcc) = std::env::var_os("NVCC") {
+        return std::fs::canonicalize(nvcc).unwrap().parent().unwrap().parent().unwrap().to_owned();
+    }
+    if let Some(home) = std::env::var_os("CUDA_HOME") {
+        return home.into();
+    }
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&path).map(|folder| folder.join("nvcc")).find(|nvcc| nvcc.is_file());
+    let nvcc = on_path.unwrap_or_else(|| c_host::root().join("target/cuda-toolkit/nvidia/cu13/bin/nvcc"));
+    std::fs::canonicalize(nvcc).unwrap().parent().unwrap().parent().unwrap().to_owned()
+}

@@ -308,3 +308,57 @@ fn a_program_written_against_the_seeds_runs_on_the_gpu() {
     );
     assert!(!output.status.success(), "it ran without a GPU: {output:?}");
 }
+
+/// Everything that a card is asked, but what only a card can answer, on the emulated one.
+#[test]
+fn the_script_for_a_real_card_runs_dry() {
+    let folder = bundle();
+    let report = dry_run(&folder, &[]);
+    assert_eq!((&report["dry_run"], &report["failed"]), (&true.into(), &0.into()), "{report:#}");
+    assert_eq!(report["device"]["name"], "Emulated GPU 0");
+    let status = |name: &str| {
+        let step = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == name);
+        step.unwrap_or_else(|| panic!("no step {name}: {report:#}"))["status"].as_str().unwrap().to_owned()
+    };
+    for name in ["locked functions", "golden llama-q8_0", "golden gpt-oss-mxfp4_moe", "memory", "stress", "timing"] {
+        assert_eq!(status(name), "passed");
+    }
+    for name in ["memory kinds", "compute-sanitizer memcheck", "nvidia-smi"] {
+        assert_eq!(status(name), "planned");
+    }
+    let memory = report["steps"].as_array().unwrap().iter().find(|step| step["name"] == "memory").unwrap();
+    let device_memory = &memory["result"]["report"]["models"][0]["device_memory"];
+    assert_eq!(device_memory["process_source"], "nvml");
+    assert!(device_memory["all_processes_bytes"].as_u64() > Some(0), "{report:#}");
+
+    // Where there is no such device, the same run says so.
+    let report = dry_run(&folder, &["--device", "7"]);
+    assert_ne!(report["failed"], 0, "{report:#}");
+    assert!(report["device"].is_null());
+}
+
+fn bundle() -> std::path::PathBuf {
+    let folder = c_host::scratch("bundle");
+    let script = c_host::root().join("tests/gpu/prepare.sh");
+    c_host::must_run(Command::new(script).arg(&folder).arg(c_host::library()));
+    // The others are `tests/gpu_goldens.rs`'s.
+    for entry in std::fs::read_dir(folder.join("goldens")).unwrap() {
+        let path = entry.unwrap().path();
+        let kept = ["llama-q8_0.f32", "gpt-oss-mxfp4_moe.f32", "micro-tokens.txt"];
+        if !kept.iter().any(|name| path.ends_with(name)) {
+            std::fs::remove_file(path).unwrap();
+        }
+    }
+    folder
+}
+
+fn dry_run(folder: &std::path::Path, arguments: &[&str]) -> serde_json::Value {
+    let mut command = Command::new(folder.join("run.sh"));
+    command.args(["--dry-run", "--stress", "2"]).args(arguments);
+    let output = c_host::output_of(&mut command, std::time::Duration::from_secs(600));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{error}: {output:?}");
+    });
+    assert_eq!(output.status.success(), report["failed"] == 0, "{report:#}");
+    report
+}
