@@ -150,7 +150,7 @@ template <typename KeyOf, typename MassOf> __device__ Place place_reaching(const
     constexpr int token_digits = 3;
     Place place{0, 0, false};
     for (int digit = 0; digit < KeyOf::digits + token_digits; digit++) {
-        const bool in_key = digit < KeyOf::digits;
+        const bool in_key = digit + 1 <= KeyOf::digits; /* there may be none */
         const auto shift = static_cast<unsigned>(8 * (in_key ? KeyOf::digits - 1 - digit : KeyOf::digits + token_digits - 1 - digit));
         if (!in_key && row.vocabulary - 1 < 1u << shift && shift != 0) continue; /* this digit is 0 everywhere */
         for (unsigned bin = threadIdx.x; bin < 256; bin += block_threads) bins[bin] = 0;
