@@ -165,7 +165,9 @@ uint32_t worker_device_count(void);
 worker_status_t worker_device_info(int32_t device, worker_device_info_t *out, worker_error_t *error);
 
 /**
- * Tells how much of a device's memory this process uses: on the CPU, the memory that it has in RAM.
+ * Tells how much of a device's memory this process uses. On the CPU that is what it has in RAM; on a GPU what the driver
+ * counts (NVML), its context included, or, where the driver does not tell, what this library has allocated there. What all
+ * processes together use is another figure: total_memory less free_memory of worker_device_info().
  *
  * - device: WORKER_CPU, or a GPU's number from 0.
  * - out_bytes: set to the bytes.
@@ -176,7 +178,9 @@ worker_status_t worker_device_info(int32_t device, worker_device_info_t *out, wo
  * *Thread*: any.
  * *Blocks*: no.
  */
-worker_status_t worker_device_process_memory(int32_t device, uint64_t *out_bytes, worker_error_t *error);
+worker_status_t worker_device_process_memory(int32_t device,
+                                             uint64_t *out_bytes,
+                                             worker_error_t *error);
 
 /**
  * Checks that a device answers and has no lasting fault.
@@ -701,7 +705,9 @@ worker_status_t worker_model_repair_residency(worker_model_t model, worker_resid
 
 /**
  * Checks all models of this process, and reports as a JSON object: "resident" tells whether all are in place, and
- * "models" has for each its handle, device, memory by purpose and what worker_model_check_residency() finds.
+ * "models" has for each its handle, device, memory by purpose and what worker_model_check_residency() finds. Its
+ * "device_memory" tells "process_bytes", what this process uses of the device, with "process_source", who counted that
+ * ("resident_set" on the CPU, "nvml", or "ledger": this library's own allocations), and "all_processes_bytes".
  *
  * - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
  * - capacity: bytes of buffer.
@@ -1242,7 +1248,8 @@ bool cuda_check_vram_residency(struct CudaModel *model, int *error_code);
 uint64_t cuda_get_vram_usage(struct CudaModel *model);
 
 /**
- * Tells how much of its device's memory this process uses; on the CPU, the memory that it has in RAM.
+ * Tells how much of its device's memory this process uses, as worker_device_process_memory() counts: on the CPU what it has
+ * in RAM, on a GPU never what other processes have there.
  *
  * - ctx: the context.
  *
