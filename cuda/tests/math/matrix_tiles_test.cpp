@@ -50,6 +50,14 @@ INLINE Lanes to_bfloats(Lanes lanes, std::byte *to) {
     return load(values);
 }
 
+INLINE void transpose(Lanes (&rows)[16]) {
+    float values[16][16];
+    for (unsigned i = 0; i < 16; i++) store(values[i], rows[i]);
+    for (unsigned i = 0; i < 16; i++)
+        for (unsigned j = 0; j < i; j++) std::swap(values[i][j], values[j][i]);
+    for (unsigned i = 0; i < 16; i++) rows[i] = load(values[i]);
+}
+
 #include "../model/matrix_unit.inc"
 
 #include "../../src/cpu/isa_matrix_tiles.inc"
