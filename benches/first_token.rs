@@ -68,7 +68,7 @@ fn measure(path: &Path, threads: u32) -> Result<(), String> {
     for crowd in [1, 8] {
         let (seconds, gaps) = while_crowded(&model, &salt, crowd, || {
             let begun = Instant::now();
-            wait_for_token(&start(&model, &prompt(LONG_PROMPT, &salt), 1)?)?;
+            wait_for_token(start(&model, &prompt(LONG_PROMPT, &salt), 1)?.as_ref())?;
             Ok(begun.elapsed().as_secs_f64())
         })?;
         println!("{crowd:>9} {seconds:>26.1} {:>22.0}", gaps.last().copied().unwrap_or(0.0) * 1e3);
@@ -79,7 +79,7 @@ fn measure(path: &Path, threads: u32) -> Result<(), String> {
 /// Seconds from the start of a short prompt to its first token.
 fn first_token(model: &Arc<Model>, salt: &AtomicU32) -> Result<f64, String> {
     let begun = Instant::now();
-    wait_for_token(&start(model, &prompt(SHORT_PROMPT, salt), 1)?)?;
+    wait_for_token(start(model, &prompt(SHORT_PROMPT, salt), 1)?.as_ref())?;
     Ok(begun.elapsed().as_secs_f64())
 }
 
@@ -116,7 +116,8 @@ fn while_crowded<T>(
                 })
             })
             .collect();
-        while (decoding.load(Ordering::Relaxed) as usize) < crowd && !readers.iter().any(|reader| reader.is_finished()) {
+        while (decoding.load(Ordering::Relaxed) as usize) < crowd && !readers.iter().any(|reader| reader.is_finished())
+        {
             std::thread::sleep(Duration::from_millis(5));
         }
         watching.store(true, Ordering::Relaxed);

@@ -86,6 +86,22 @@ fn engine_library() -> PathBuf {
     library
 }
 
+/// What the process uses of a GPU, as NVML tells it: another library stands in for NVML.
+#[test]
+fn gpu_nvml() {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine_cpp/nvml");
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut link = Command::new(compiler());
+    link.args(["-std=c++20", "-shared", "-fPIC"]).arg(root().join("cuda/tests/nvml/fake_nvml.cpp"));
+    link.arg("-o").arg(folder.join("libnvidia-ml.so.1"));
+    expect_success(&mut link, "linking the library in NVML's place");
+    let sources =
+        ["cuda/src/gpu/nvml.cpp", "cuda/src/cuda_error.cpp", "cuda/tests/harness.cpp", "cuda/tests/nvml/nvml_test.cpp"];
+    let sources: Vec<PathBuf> = sources.iter().map(|source| root().join(source)).collect();
+    let path = format!("-Wl,-rpath,{}", folder.display());
+    run_program("nvml", &sources, &["-Wl,--disable-new-dtags", &path], &[]);
+}
+
 /// The GPU's device, memory and failures, against the library's objects with the emulated machine in them.
 #[cfg(feature = "emulated-gpu")]
 #[test]

@@ -75,3 +75,17 @@ fn the_same_tokens_give_the_same_bits_whatever_the_batch_the_chunks_and_the_role
         );
     }
 }
+
+#[test]
+fn a_cache_of_eight_bits_costs_little() {
+    let _whole = MACHINE.read();
+    for name in ["llama-q8_0", "gemma2-q8_0"] {
+        let case = Case::read(name);
+        let logits = Engine::load(&case.path, gpu()).logits(Role::Prompt, KvType::Q8_0, &[GOLDEN_ROWS]);
+        let on_cpu = Engine::load(&case.path, Device::open(-1, 2).unwrap());
+        let reference = case.error(&on_cpu.logits(Role::Prompt, KvType::Q8_0, &[GOLDEN_ROWS]));
+        let error = case.error(&logits);
+        println!("{name}: NRMSE {error:.2e}, {reference:.2e} on the CPU");
+        assert!(error > 0.0 && error < 1.5 * reference, "{name}: {error:.2e}, {reference:.2e} on the CPU");
+    }
+}
