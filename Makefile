@@ -16,7 +16,7 @@ RUN_PREFIX  := $(CURDIR)/target/prefix
 # Read by packaging/install.sh; LIBDIR and INCLUDEDIR follow PREFIX unless given.
 export PREFIX DESTDIR LIBDIR INCLUDEDIR VERSION BUILT
 
-.PHONY: help run build install uninstall test check headers bench
+.PHONY: help run build cuda cuda-toolkit gpu-bundle install uninstall test check headers bench
 
 help:
 	@echo "libworker $(VERSION)"
@@ -25,11 +25,15 @@ help:
 	@echo "                 (TOPIC='the autumn moon' MODEL=path.gguf)"
 	@echo "  make test      install what the tests need, then run all of them"
 	@echo "  make check     formatting and lints"
-	@echo "  make build     the release library, shared and static"
-	@echo "  make install   PREFIX=/usr/local DESTDIR= : headers, libraries, worker.pc, CMake package"
+	@echo "  make build     the release library, shared and static (FEATURES='cuda http')"
+	@echo "  make cuda      the same for NVIDIA GPUs too, with nvcc from the path, CUDA_HOME, NVCC, or installed for it"
+	@echo "                 (WORKER_CUDA_ARCHITECTURES='80 90' builds for fewer)"
+	@echo "  make gpu-bundle     what a machine with a GPU needs to run tests/gpu/run.sh, in target/gpu-bundle"
+	@echo "  make cuda-toolkit   install nvcc into target/cuda-toolkit, from PyPI"
+	@echo "  make install   PREFIX=/usr/local DESTDIR= FEATURES= : headers, libraries, worker.pc, CMake package"
 	@echo "  make uninstall PREFIX=/usr/local DESTDIR="
 	@echo "  make headers   write include/worker_*.h anew from the Rust source"
-	@echo "  make bench     measure the C boundary, then models: prefill, decode, many sessions (MODELS='a.gguf b.gguf' PEER=python)"
+	@echo "  make bench     measure the C boundary, the samplers, then models beside llama.cpp (MODELS='a.gguf b.gguf' PEER=python)"
 
 # The program is compiled with what pkg-config says of the installed library, as any user's would be.
 run:
@@ -45,12 +49,30 @@ run:
 # After `make build`, `sudo make install` works even where root has no cargo.
 build:
 	@if command -v cargo >/dev/null 2>&1; then \
-	    cargo build --locked --release --lib; \
+	    cargo build --locked --release --lib $(if $(FEATURES),--features '$(FEATURES)'); \
 	elif [ -e "$(BUILT)/libworker.so" ]; then \
 	    echo "cargo is not on the path; taking the library built before"; \
 	else \
 	    echo "cargo is not on the path: install Rust from https://rustup.rs" >&2; exit 1; \
 	fi
+
+# Fetches nvcc only where the build would find none.
+cuda:
+	@[ -n "$${NVCC:-}$${CUDA_HOME:-}" ] || command -v nvcc >/dev/null 2>&1 || packaging/cuda-toolkit.sh
+	@$(MAKE) --no-print-directory build FEATURES="cuda $(FEATURES)"
+
+cuda-toolkit:
+	@packaging/test-tools.sh --only pip
+	@packaging/cuda-toolkit.sh
+
+# The engine's archive is the one of this build: the last that has the real table of CUDA's functions in it.
+gpu-bundle: cuda
+	@for archive in $$(ls -t $(BUILT)/build/worker-*/out/libworker_engine.a); do \
+	    ! ar t "$$archive" | grep runtime_cuda >/dev/null || break; \
+	done; \
+	nvcc="$${NVCC:-$${CUDA_HOME:+$$CUDA_HOME/bin/nvcc}}"; \
+	nvcc="$${nvcc:-$$(command -v nvcc || echo target/cuda-toolkit/nvidia/cu13/bin/nvcc)}"; \
+	tests/gpu/prepare.sh target/gpu-bundle "$(BUILT)/libworker.so" "$$archive" "$$(dirname "$$(dirname "$$(realpath "$$nvcc")")")"
 
 install: build
 	@packaging/install.sh
@@ -71,6 +93,7 @@ headers:
 # MODELS: GGUF files to measure; by default synthetic ones are made. PEER: a Python with llama-cpp-python.
 bench:
 	cargo bench --locked --bench boundary
+	cargo bench --locked --bench sampling
 	models="$(MODELS)"; \
 	[ -n "$$models" ] || models="$$(benches/make-models.sh target/bench-models)"; \
 	cargo bench --locked --bench throughput -- $(if $(PEER),--peer $(PEER)) $$models

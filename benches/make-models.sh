@@ -11,7 +11,9 @@ esac
 folder=$1
 shift
 here=$(cd "$(dirname "$0")/.." && pwd)
-[ $# -gt 0 ] || set -- qwen2:0.5b:q8_0 qwen2:0.5b:q4_0 qwen2:0.5b:q4_k_m qwen2:0.5b:f16
+if [ $# -eq 0 ]; then # both shapes in four types: 7.4 GB
+    for type in q8_0 q4_0 q4_k_m f16; do set -- "$@" "qwen2:0.5b:$type" "llama:1b:$type"; done
+fi
 mkdir -p "$folder"
 [ -x "$folder/venv/bin/python" ] || python3 -m venv "$folder/venv"
 "$folder/venv/bin/python" -c 'import gguf, numpy' 2>/dev/null || "$folder/venv/bin/pip" install --quiet numpy gguf

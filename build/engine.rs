@@ -48,19 +48,23 @@ fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
         let (of_set, rest): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| is_for(source, name));
         sources = rest;
         if !of_set.is_empty() && target_is_x86_64() {
-            let mut build = configured(gpu);
+            let mut build = configured();
             for flag in *flags {
                 build.flag(flag);
             }
             objects.extend(build.files(of_set).compile_intermediates());
         }
     }
+    let (of_gpu, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| gpu.knows(source));
     // Device code that the tests run on the host: C++, whatever the compiler thinks of the name.
-    let (kernels, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| gpu::is_kernel(source));
+    let (kernels, of_gpu): (Vec<_>, Vec<_>) = of_gpu.into_iter().partition(|source| gpu::is_kernel(source));
     if !kernels.is_empty() {
-        objects.extend(configured(gpu).flag("-x").flag("c++").files(kernels).compile_intermediates());
+        objects.extend(gpu.configure(&mut configured()).flag("-x").flag("c++").files(kernels).compile_intermediates());
     }
-    let mut build = configured(gpu);
+    if !of_gpu.is_empty() {
+        objects.extend(gpu.configure(&mut configured()).files(of_gpu).compile_intermediates());
+    }
+    let mut build = configured();
     for object in objects {
         build.object(object);
     }
@@ -80,7 +84,7 @@ fn state_of_sources(gpu: Gpu, device_objects: &[PathBuf]) -> String {
 /// What device code may include: one change compiles all of it anew.
 fn device_headers() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in ["cuda/src", "cuda/include"] {
+    for folder in ["cuda/src/gpu", "cuda/src/formats"] {
         collect(Path::new(folder), &|path| has_extension(path, "h"), &mut files);
     }
     files
@@ -104,6 +108,7 @@ fn state_of(files: &[PathBuf]) -> String {
 const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
     ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
     ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
+    ("isa_amx", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
     (
         "isa_avx512vnni",
         &[
@@ -130,7 +135,7 @@ fn target_is_x86_64() -> bool {
     std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64")
 }
 
-fn configured(gpu: Gpu) -> cc::Build {
+fn configured() -> cc::Build {
     let mut build = cc::Build::new();
     build
         .cpp(true)
@@ -153,12 +158,6 @@ fn configured(gpu: Gpu) -> cc::Build {
         .flag("-fno-trapping-math")
         .include("cuda/include")
         .include("cuda/src");
-    if gpu != Gpu::None {
-        build.define("WORKER_GPU", None);
-    }
-    if gpu == Gpu::Emulated {
-        build.define("WORKER_EMULATED_GPU", None).include("cuda/tests");
-    }
     build
 }
 

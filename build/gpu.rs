@@ -37,6 +37,23 @@ impl Gpu {
         }
     }
 
+    /// Whether a source of the build is compiled otherwise than without a GPU. The rest is the same, and compilers' caches
+    /// know it already.
+    pub fn knows(self, source: &Path) -> bool {
+        let folders = ["cuda/src/gpu", "cuda/tests/emulation"];
+        self != Gpu::None
+            && (source == Path::new("cuda/src/device.cpp") || folders.iter().any(|folder| source.starts_with(folder)))
+    }
+
+    /// What the compiler is told for those.
+    pub fn configure(self, build: &mut cc::Build) -> &mut cc::Build {
+        build.define("WORKER_GPU", None);
+        if self == Gpu::Emulated {
+            build.define("WORKER_EMULATED_GPU", None).include("cuda/tests");
+        }
+        build
+    }
+
     /// What the build depends on besides `cuda/src` and `cuda/include`.
     pub fn folders(self) -> &'static [&'static str] {
         match self {

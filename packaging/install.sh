@@ -57,6 +57,6 @@ fill() {
     printf '%s\n' "$text"
 }
 
-headers=(worker_ffi.h worker_types.h worker_errors.h worker.hpp)
+headers=(worker_ffi.h worker_types.h worker_errors.h worker.hpp worker_managed.hpp)
 
 main "$@"

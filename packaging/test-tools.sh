@@ -45,6 +45,7 @@ find_missing() {
     want curl curl
     # Where the loader is stripped, valgrind does not start without its debugging symbols.
     wanted valgrind && { valgrind -q true >/dev/null 2>&1 || { add valgrind; add libc6-dbg; }; }
+    wanted pip && { python3 -m pip --version >/dev/null 2>&1 || add python3-pip; }
     # Fiddle is Ruby's own foreign function interface; some distributions split it off.
     wanted ruby && { ruby -rfiddle -rfiddle/import -e '' >/dev/null 2>&1 || add ruby; }
     return 0

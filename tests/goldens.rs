@@ -5,9 +5,10 @@
 mod golden_models;
 
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
-use golden_models::{best_kernel_path, folder, forced_device, micro_tokens, names, Case, Engine, CHUNKS, GOLDEN_ROWS};
+use golden_models::{folder, micro_tokens, names, Case, Engine, CHUNKS, GOLDEN_ROWS};
 use worker::engine::{Device, KvType, Role};
 use worker::inference::{
     EndReason, Event, LoadOptions, Model, Next, Prompt, SamplingOptions, ScoreKind, SessionRequest,
@@ -145,7 +146,17 @@ fn the_stories_are_told_as_recorded() {
     }
 }
 
-fn greedy(model: &std::sync::Arc<Model>, prompt: &str, tokens: u32) -> String {
+/// A device with so many threads; 0: as many as this machine likes.
+fn forced_device(threads: u32) -> Arc<Device> {
+    Device::open(-1, threads).unwrap()
+}
+
+/// The kernel path that is chosen here when none is forced.
+fn best_kernel_path() -> String {
+    forced_device(1).information().unwrap().kernel_path
+}
+
+fn greedy(model: &Arc<Model>, prompt: &str, tokens: u32) -> String {
     let session = model
         .start(SessionRequest {
             prompt: Prompt::Text(prompt.to_owned()),

@@ -214,6 +214,7 @@ fn the_installed_tree_is_whole() {
         "include/worker_types.h",
         "include/worker_errors.h",
         "include/worker.hpp",
+        "include/worker_managed.hpp",
         "lib/libworker.a",
         "lib/libworker.so",
         "lib/libworker.so.0",

@@ -28,7 +28,7 @@ Prints a line for each model, and with a peer one for it and one for the ratio o
   --peer PYTHON     a Python with llama-cpp-python installed
   --threads N       threads for both; default: all cores
   --context N       tokens before the late decoding (default 4096; 0: without)
-  --no-single       without the figures for one thread
+  --only PARTS      some of prefill,decode,single,sessions,late,start (with commas); decode is always there
   --first-token     only load one model, run to the first token, and print the most memory held";
 
 /// Of each measurement; their median counts.
@@ -57,14 +57,14 @@ struct Wishes {
     peer: Option<PathBuf>,
     threads: u32,
     context: u32,
-    single: bool,
+    only: Option<String>,
     first_token: bool,
 }
 
 impl Wishes {
     fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
         let mut wishes =
-            Self { models: Vec::new(), peer: None, threads: cores(), context: 4096, single: true, first_token: false };
+            Self { models: Vec::new(), peer: None, threads: cores(), context: 4096, only: None, first_token: false };
         while let Some(argument) = given.next() {
             let mut number = |name: &str| -> Result<u32, String> {
                 let number = given.next().ok_or(format!("{name} needs a number"))?;
@@ -80,7 +80,7 @@ impl Wishes {
                 "--peer" => wishes.peer = Some(given.next().ok_or("--peer needs a Python")?.into()),
                 "--threads" => wishes.threads = number("--threads")?.max(1),
                 "--context" => wishes.context = number("--context")?,
-                "--no-single" => wishes.single = false,
+                "--only" => wishes.only = Some(given.next().ok_or("--only needs a list of parts")?),
                 "--first-token" => wishes.first_token = true,
                 flag if flag.starts_with('-') => return Err(format!("unknown option {flag}")),
                 model => wishes.models.push(model.into()),
@@ -90,6 +90,10 @@ impl Wishes {
             return Err("no model given".to_owned());
         }
         Ok(wishes)
+    }
+
+    fn want(&self, part: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.split(',').any(|wanted| wanted == part))
     }
 }
 
@@ -144,7 +148,9 @@ fn print_table(wishes: &Wishes) -> Result<(), String> {
     let mut failures = Vec::new();
     for path in &wishes.models {
         let measured = ours::measure(path, wishes).and_then(|mut figures| {
-            start(&mut figures, path, || own_first_token(path, wishes.threads))?;
+            if wishes.want("start") {
+                start(&mut figures, path, || own_first_token(path, wishes.threads))?;
+            }
             Ok(figures)
         });
         let ours = match measured {
@@ -157,7 +163,9 @@ fn print_table(wishes: &Wishes) -> Result<(), String> {
         print_line(&name(path), &ours, &bandwidth);
         let Some(python) = &wishes.peer else { continue };
         let measured = peer::measure(python, path, wishes).and_then(|mut figures| {
-            start(&mut figures, path, || peer::first_token(python, path, wishes.threads))?;
+            if wishes.want("start") {
+                start(&mut figures, path, || peer::first_token(python, path, wishes.threads))?;
+            }
             figures.bytes_per_token = ours.bytes_per_token;
             figures.context_bytes = ours.context_bytes;
             Ok(figures)

@@ -14,26 +14,16 @@ use crate::{median, Figures, Wishes, DECODE_TOKENS, PASSES};
 pub fn measure(path: &Path, wishes: &Wishes) -> Result<Figures, String> {
     let context = wishes.context.max(1024) + DECODE_TOKENS + 16;
     let model = load(path, wishes.threads, context)?;
-    // Each pass has a prompt of its own: the prefix cache would answer a repeated one.
-    let mut salt = 0;
-    let mut prefill = |length: u32| -> Result<f64, String> {
-        let mut rates = Vec::new();
-        for _ in 0..PASSES {
-            salt += 1;
-            let session = run(&model, &prompt(length, salt), 1)?;
-            rates.push(f64::from(length) / session.usage().prefill_seconds);
-        }
-        Ok(median(rates.into_iter()))
-    };
-    let mut figures = Figures {
-        prefill_long: Some(prefill(512)?),
-        prefill_short: Some(prefill(16)?),
-        decode: Some(decode(&model, 4)?),
-        ..Figures::default()
-    };
-    figures.eight = Some(together(&model, 8)?);
-    figures.sixteen = Some(together(&model, 16)?);
-    if wishes.context > 0 {
+    let mut figures = Figures { decode: Some(decode(&model, 4)?), ..Figures::default() };
+    if wishes.want("prefill") {
+        figures.prefill_long = Some(prefill(&model, 512)?);
+        figures.prefill_short = Some(prefill(&model, 16)?);
+    }
+    if wishes.want("sessions") {
+        figures.eight = Some(together(&model, 8)?);
+        figures.sixteen = Some(together(&model, 16)?);
+    }
+    if wishes.want("late") && wishes.context > 0 {
         figures.decode_late = Some(decode(&model, wishes.context)?);
     }
     figures.bytes_per_token = Some(model.weight_bytes_per_token() as f64);
@@ -41,7 +31,7 @@ pub fn measure(path: &Path, wishes: &Wishes) -> Result<Figures, String> {
     let page_bytes = model.memory().kv_cache as f64 / pages.max(1) as f64;
     figures.context_bytes = Some(page_bytes * f64::from(wishes.context) / f64::from(worker::engine::PAGE_TOKENS));
     drop(model);
-    if wishes.single {
+    if wishes.want("single") {
         figures.decode_single = Some(decode(&load(path, 1, 1024)?, 4)?);
     }
     Ok(figures)
@@ -71,6 +61,17 @@ fn load(path: &Path, threads: u32, context_length: u32) -> Result<Arc<Model>, St
 
 fn prompt(length: u32, salt: u32) -> Vec<u32> {
     (0..length).map(|place| 5 + (place * 7 + salt * 31) % 200).collect()
+}
+
+/// Tokens per second of a prompt of `length`.
+fn prefill(model: &Arc<Model>, length: u32) -> Result<f64, String> {
+    let mut rates = Vec::new();
+    for pass in 0..PASSES as u32 {
+        // A prompt of its own: the prefix cache would answer a repeated one.
+        let session = run(model, &prompt(length, length * 3 + pass), 1)?;
+        rates.push(f64::from(length) / session.usage().prefill_seconds);
+    }
+    Ok(median(rates.into_iter()))
 }
 
 /// Tokens per second after a prompt of `length`.

@@ -14,6 +14,7 @@ def main():
     arguments.add_argument("--threads", type=int, default=2)
     arguments.add_argument("--tokens", type=int, default=48, help="tokens to decode")
     arguments.add_argument("--context", type=int, default=0, help="also decode after so many tokens")
+    arguments.add_argument("--prefill", action="store_true", help="also read prompts of 512 and 16 tokens")
     arguments.add_argument("--single", action="store_true", help="also decode with one thread")
     arguments.add_argument("--first-token", action="store_true", help="load, run four tokens, print the most memory held")
     given = arguments.parse_args()
@@ -22,11 +23,10 @@ def main():
         print(peak_resident_bytes())
         return
     model = load(given.model, given.threads, max(1024, given.context) + given.tokens + 16)
-    answer = {
-        "prefill_512": median(prefill(model, 512) for _ in range(3)),
-        "prefill_16": median(prefill(model, 16) for _ in range(3)),
-        "decode": median(decode(model, 4, given.tokens) for _ in range(3)),
-    }
+    answer = {"decode": median(decode(model, 4, given.tokens) for _ in range(3))}
+    if given.prefill:
+        answer["prefill_512"] = median(prefill(model, 512) for _ in range(3))
+        answer["prefill_16"] = median(prefill(model, 16) for _ in range(3))
     if given.context:
         answer["decode_late"] = decode(model, given.context, given.tokens)
     if given.single:

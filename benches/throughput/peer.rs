@@ -7,10 +7,13 @@ use crate::{Figures, Wishes, DECODE_TOKENS};
 
 /// Everything but the start.
 pub fn measure(python: &Path, model: &Path, wishes: &Wishes) -> Result<Figures, String> {
+    let context = if wishes.want("late") { wishes.context } else { 0 };
     let mut arguments =
-        vec!["--tokens".to_owned(), DECODE_TOKENS.to_string(), "--context".to_owned(), wishes.context.to_string()];
-    if wishes.single {
-        arguments.push("--single".to_owned());
+        vec!["--tokens".to_owned(), DECODE_TOKENS.to_string(), "--context".to_owned(), context.to_string()];
+    for part in ["prefill", "single"] {
+        if wishes.want(part) {
+            arguments.push(format!("--{part}"));
+        }
     }
     let answer = ask(python, model, wishes.threads, &arguments)?;
     let found: serde_json::Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;

@@ -66,6 +66,7 @@ private:
 
     Device &device_;
     std::vector<WeightRange> weights_;
+    std::span<const char> backing_; /* what holds all of them; empty: each lies by itself */
     std::vector<Span> locked_;
     uint32_t policy_;
     VramOwner owner_;

@@ -2,6 +2,8 @@
 
 #include "cuda_error.h"
 
+#include <array>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -30,7 +32,7 @@ struct Seen {
 };
 
 void check_row(const engine_model_description &description, const KvCache &cache, const engine_batch &batch, uint64_t index,
-               std::vector<Seen> &sequences) {
+               std::span<Seen> sequences) {
     const engine_row &row = batch.rows[index];
     if (row.token >= description.vocabulary) {
         refuse(index, "token " + std::to_string(row.token) + " is outside the vocabulary of " + std::to_string(description.vocabulary));
@@ -100,7 +102,10 @@ void check_batch(const engine_model_description &description, const KvCache &cac
         throw CudaError::invalid_parameter("a batch of " + std::to_string(batch.row_count) + " rows and " +
                                            std::to_string(batch.sequence_count) + " sequences");
     }
-    std::vector<Seen> sequences(batch.sequence_count);
+    /* Decoding must not allocate, and rarely has so many sequences. */
+    std::array<Seen, 64> few{};
+    std::vector<Seen> many(batch.sequence_count > few.size() ? batch.sequence_count : 0);
+    const std::span<Seen> sequences = many.empty() ? std::span<Seen>(few) : std::span<Seen>(many);
     uint64_t floats = 0, tokens = 0;
     for (uint64_t index = 0; index < batch.row_count; ++index) {
         check_row(description, cache, batch, index, sequences);

@@ -40,7 +40,7 @@ void LoadProgress::advance(uint64_t bytes) {
 }
 
 Health::Health(Device &device, std::vector<WeightRange> weights, std::span<const char> backing, uint32_t policy, VramOwner owner)
-    : device_(device), weights_(std::move(weights)), policy_(policy), owner_(owner) {
+    : device_(device), weights_(std::move(weights)), backing_(backing), policy_(policy), owner_(owner) {
     if (policy_ != ENGINE_RESIDENCY_LOCKED) return;
 
     std::vector<Span> spans;
@@ -87,9 +87,11 @@ engine_residency Health::check() const { return device_.kind() == DeviceKind::Gp
 
 engine_residency Health::check_weights() const {
     engine_residency result{};
+    /* Looked at as a whole first: where nothing is missing, as nearly always, there is no need to ask for each weight. */
+    const bool complete = !backing_.empty() && device_.resident_bytes(backing_.data(), backing_.size()) == backing_.size();
     for (const WeightRange &weight : weights_) {
-        uint64_t resident = 0;
-        in_chunks(weight, [&](const char *data, uint64_t bytes) { resident += device_.resident_bytes(data, bytes); });
+        uint64_t resident = complete ? weight.bytes : 0;
+        if (!complete) in_chunks(weight, [&](const char *data, uint64_t bytes) { resident += device_.resident_bytes(data, bytes); });
         count(result, weight.name, weight.bytes, resident);
     }
     result.policy = policy_;

@@ -136,13 +136,16 @@ static void sizes(void)
 {
 #define SIZE(name) printf("\t" #name "=%zu", sizeof(worker_##name##_t))
     fputs("ok", stdout);
+    SIZE(bootstrap);
     SIZE(chat_options);
     SIZE(device_info);
     SIZE(embed_options);
     SIZE(error);
     SIZE(event);
+    SIZE(health);
     SIZE(memory);
     SIZE(model_options);
+    SIZE(overview);
     SIZE(residency);
     SIZE(score_options);
     SIZE(session_options);
@@ -366,6 +369,8 @@ static void embed(const struct request *request)
     free(tokens);
 }
 
+#include "managed.h"
+
 static void answer(const struct request *request)
 {
     const char *verb = request->words[0];
@@ -402,7 +407,7 @@ static void answer(const struct request *request)
         score(request);
     else if (strcmp(verb, "embed") == 0)
         embed(request);
-    else
+    else if (!managed(request))
         fail(-1, "unknown verb");
 }
 

@@ -1,14 +1,16 @@
-// The C++ host of the conformance cases, over worker.hpp; README.md beside this file has the protocol.
+// The C++ host of the conformance cases, over worker.hpp and worker_managed.hpp; README.md beside this file has the protocol.
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <iostream>
 #include <sstream>
+#include <optional>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <worker.hpp>
+#include <worker_managed.hpp>
 
 namespace {
 
@@ -175,17 +177,88 @@ Words embed(const worker::Model &model, const std::vector<std::uint32_t> &tokens
 Words sizes()
 {
     const auto size = [](const char *name, std::size_t bytes) { return std::string(name) + "=" + std::to_string(bytes); };
-    return {size("chat_options", sizeof(worker_chat_options_t)),
+    return {size("bootstrap", sizeof(worker_bootstrap_t)),
+            size("chat_options", sizeof(worker_chat_options_t)),
             size("device_info", sizeof(worker_device_info_t)),
             size("embed_options", sizeof(worker_embed_options_t)),
             size("error", sizeof(worker_error_t)),
             size("event", sizeof(worker_event_t)),
+            size("health", sizeof(worker_health_t)),
             size("memory", sizeof(worker_memory_t)),
             size("model_options", sizeof(worker_model_options_t)),
+            size("overview", sizeof(worker_overview_t)),
             size("residency", sizeof(worker_residency_t)),
             size("score_options", sizeof(worker_score_options_t)),
             size("session_options", sizeof(worker_session_options_t)),
             size("usage", sizeof(worker_usage_t))};
+}
+
+/// Records since `collect`: target, and "LEVEL MESSAGE FIELDS". Read after the function was taken away.
+std::vector<std::pair<std::string, std::string>> collected;
+std::optional<worker::Managed> host;
+
+Words records(const std::string &target)
+{
+    worker::log_to({});
+    std::string text;
+    std::size_t count = 0;
+    for (const auto &[of, line] : collected) {
+        if (of == target)
+            text += (count++ == 0 ? "" : "\n") + line;
+    }
+    return {std::to_string(count), text};
+}
+
+std::string number_after(const std::string &text, const std::string &mark)
+{
+    return std::to_string(std::stoull(text.substr(text.find(mark) + mark.size())));
+}
+
+/// Nothing where the verb is none of these.
+std::optional<Words> managed(const Words &words)
+{
+    const std::string &verb = words[0];
+    if (verb == "bootstrap") {
+        worker::Managed made = worker::Managed::bootstrap(words.at(1));
+        host.emplace(std::move(made));
+        return Words{host->id(), std::to_string(host->model().handle())};
+    }
+    if (verb == "status") {
+        const worker_overview_t found = worker::status();
+        return Words{std::to_string(found.state), std::to_string(found.models), found.worker_id};
+    }
+    if (verb == "collect") {
+        collected.clear();
+        worker::set_log_level(static_cast<worker_log_level_t>(std::stoul(words.at(1))));
+        worker::log_to([](const worker::LogRecord &record) {
+            collected.emplace_back(record.target, std::to_string(record.level) + " " + std::string(record.message) + " " +
+                                                      std::string(record.fields));
+        });
+        return Words{};
+    }
+    if (verb == "log") {
+        worker::log(static_cast<worker_log_level_t>(std::stoul(words.at(1))), words.at(2), words.at(3));
+        return Words{};
+    }
+    if (verb == "records")
+        return records(words.at(1));
+    if (verb == "metrics")
+        return Words{number_after(worker::metrics_json(), "\"generated\":"),
+                     number_after(worker::metrics_prometheus(), "\nworker_tokens_generated_total ")};
+    if (verb == "health") {
+        const worker_health_t found = host ? host->check_health() : worker_health_t{};
+        return Words{std::to_string(found.healthy), std::to_string(found.checks)};
+    }
+    if (verb == "shutdown" && host) {
+        host->shut_down(std::chrono::milliseconds(std::stoll(words.at(1))));
+        return Words{};
+    }
+    if (verb == "stop") {
+        // A case may stop a worker that was never there, of which C++ has no object.
+        host ? host->stop() : worker::detail::check(worker_stop());
+        return Words{};
+    }
+    return std::nullopt;
 }
 
 Words with_model(const Words &words)
@@ -223,6 +296,8 @@ Words answer(const Words &words)
         return sizes();
     if (verb == "load")
         return load(words);
+    if (std::optional<Words> fields = managed(words))
+        return *fields;
     if (verb == "start")
         return start(words);
     if (verb == "next")

@@ -1,17 +1,20 @@
-"""The Python host of the conformance cases, over examples/python/worker.py; README.md beside this file has the protocol."""
+"""The Python host of the conformance cases, over examples/python/worker.py and managed.py; README.md beside this file has the protocol."""
 
 import ctypes
+import json
 import math
 import pathlib
 import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "examples/python"))
+import managed  # noqa: E402
 import worker  # noqa: E402
 
 STRUCTS = {
-    "chat_options": worker.ChatOptions, "device_info": worker.DeviceInfo, "embed_options": worker.EmbedOptions,
-    "error": worker.ErrorStruct, "event": worker.Event, "memory": worker.Memory, "model_options": worker.ModelOptions,
-    "residency": worker.Residency, "score_options": worker.ScoreOptions, "session_options": worker.SessionOptions,
+    "bootstrap": managed.Bootstrap, "chat_options": worker.ChatOptions, "device_info": worker.DeviceInfo, "embed_options": worker.EmbedOptions,
+    "error": worker.ErrorStruct, "event": worker.Event, "health": managed.Health,
+    "memory": worker.Memory, "model_options": worker.ModelOptions,
+    "overview": managed.Overview, "residency": worker.Residency, "score_options": worker.ScoreOptions, "session_options": worker.SessionOptions,
     "usage": worker.Usage,
 }
 HEADER_ABI_VERSION = 1
@@ -74,13 +77,71 @@ def embed(handle, word):
     return [len(embedding), f"{math.sqrt(sum(value * value for value in embedding)):.4f}"]
 
 
+def bootstrap(configuration):
+    global host
+    host = managed.Worker(**json.loads(configuration))
+    return [host.id, host.model.handle if host.model else 0]
+
+
+def status():
+    found = managed.overview()
+    return [found.state, found.models, found.worker_id.decode()]
+
+
+def health():
+    found = host.check_health()
+    return [found.healthy, found.checks]
+
+
+def collect(level):
+    collected.clear()
+    managed.set_log_level(level_name(level))
+    managed.log_to(lambda *record: collected.append(record))
+    return []
+
+
+def log(level, message, fields):
+    return done(managed.log(level_name(level), message, **json.loads(fields)))
+
+
+def records(target):
+    managed.log_to(None)
+    lines = [f"{level} {message} {json.dumps(fields, ensure_ascii=False, separators=(',', ':'))}"
+             for level, event, message, fields in collected if event == target]
+    return [len(lines), "\n".join(lines)]
+
+
+def metrics():
+    mark = "\nworker_tokens_generated_total "
+    line = managed.metrics_prometheus().split(mark)[1].splitlines()[0]
+    return [managed.metrics()["tokens"]["generated"], line]
+
+
+def level_name(number):
+    return list(managed.LEVELS)[int(number) - 1]
+
+
 def done(_):
     return []
+
+
+collected = []
+# A case may stop a worker that was never there.
+host = managed.Worker.__new__(managed.Worker)
 
 
 VERBS = {
     "version": lambda: [HEADER_ABI_VERSION, worker.library.worker_abi_version()],
     "sizes": lambda: [f"{name}={ctypes.sizeof(struct)}" for name, struct in STRUCTS.items()],
+    "bootstrap": bootstrap,
+    "status": status,
+    "health": health,
+    "shutdown": lambda milliseconds: done(host.shut_down(int(milliseconds) / 1000)),
+    "stop": lambda: done(host.stop()),
+    "collect": collect,
+    "log": log,
+    "records": records,
+    "metrics": metrics,
     "load": load,
     "unload": lambda handle: done(model(handle).unload()),
     "memory": lambda handle: [model(handle).memory().weights],

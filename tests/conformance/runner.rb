@@ -1,11 +1,12 @@
-# The Ruby host of the conformance cases, over examples/ruby/worker.rb; README.md beside this file has the protocol.
+# The Ruby host of the conformance cases, over examples/ruby/worker.rb and managed.rb; README.md beside this file has the protocol.
 
-require_relative "../../examples/ruby/worker"
+require_relative "../../examples/ruby/managed"
 
 STRUCTS = {
-  "chat_options" => :ChatOptions, "device_info" => :DeviceInfo, "embed_options" => :EmbedOptions,
-  "error" => :ErrorStruct, "event" => :Event, "memory" => :Memory, "model_options" => :ModelOptions,
-  "residency" => :Residency, "score_options" => :ScoreOptions, "session_options" => :SessionOptions, "usage" => :Usage
+  "bootstrap" => :Bootstrap, "chat_options" => :ChatOptions, "device_info" => :DeviceInfo, "embed_options" => :EmbedOptions,
+  "error" => :ErrorStruct, "event" => :Event, "health" => :Health,
+  "memory" => :Memory, "model_options" => :ModelOptions,
+  "overview" => :Overview, "residency" => :Residency, "score_options" => :ScoreOptions, "session_options" => :SessionOptions, "usage" => :Usage
 }.freeze
 HEADER_ABI_VERSION = 1
 KINDS = { Worker::EVENT_TOKEN => "token", Worker::EVENT_END => "end" }.freeze
@@ -49,6 +50,51 @@ def read(handle)
   [text, found.end_reason, usage.prompt_tokens, usage.generated_tokens]
 end
 
+# A case may stop a worker that was never there.
+$host = Worker::Managed.allocate
+# Records since `collect`.
+COLLECTED = []
+
+def level(number)
+  Worker::LEVELS.key(Integer(number))
+end
+
+def collect(number)
+  COLLECTED.clear
+  Worker.set_log_level(level(number))
+  Worker.log_to { |record| COLLECTED << record }
+  []
+end
+
+def records(target)
+  Worker.log_to
+  found = COLLECTED.select { |record| record.target == target }
+  lines = found.map { |record| "#{Worker::LEVELS[record.level]} #{record.message} #{JSON.generate(record.fields)}" }
+  [lines.size, lines.join("\n")]
+end
+
+def managed(verb, words)
+  case verb
+  when "bootstrap"
+    $host = Worker::Managed.new(**JSON.parse(words[0], symbolize_names: true))
+    [$host.id, $host.model&.handle || 0]
+  when "status"
+    found = Worker.overview
+    [found.state, found.models, Worker.c_text(found.worker_id)]
+  when "health"
+    found = $host.check_health
+    [found.healthy, found.checks]
+  when "shutdown" then $host.shut_down(Integer(words[0]) / 1000.0) || []
+  when "stop" then $host.stop || []
+  when "collect" then collect(words[0])
+  when "log" then Worker.log(level(words[0]), words[1], **JSON.parse(words[2], symbolize_names: true)) || []
+  when "records" then records(words[0])
+  when "metrics"
+    [Worker.metrics[:tokens][:generated], Worker.metrics_prometheus[/^worker_tokens_generated_total (\d+)$/, 1]]
+  else raise "unknown verb #{verb}"
+  end
+end
+
 def perform(verb, words)
   handle, second, third = words
   case verb
@@ -72,7 +118,7 @@ def perform(verb, words)
   when "embed"
     embedding = model(handle).embed(ids(second))
     [embedding.size, format("%.4f", Math.sqrt(embedding.sum { |value| value * value }))]
-  else raise "unknown verb #{verb}"
+  else managed(verb, words)
   end
 end
 

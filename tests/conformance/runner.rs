@@ -1,12 +1,17 @@
 //! The Rust host of the conformance cases, over the crate's C functions (a case passes handles as numbers, which the safe
 //! API has none of); README.md beside this file has the protocol.
 
-use std::ffi::c_char;
+use std::ffi::{c_char, c_void, CStr};
 use std::io::{BufRead, Write};
+use std::sync::Mutex;
 
 use worker::error::Code;
 use worker::ffi::errors::{worker_abi_version, worker_last_error, worker_status_t, WORKER_SUCCESS};
+use worker::ffi::health::*;
+use worker::ffi::lifecycle::*;
+use worker::ffi::logging::*;
 use worker::ffi::models::*;
+use worker::ffi::operation_types::*;
 use worker::ffi::residency::worker_model_check_residency;
 use worker::ffi::scoring::{worker_model_embed, worker_model_score};
 use worker::ffi::session_types::*;
@@ -64,8 +69,95 @@ fn perform(words: &[String]) -> Answer {
         "close" => last(worker_session_close(handle)),
         "score" => score(handle, &ids(word(2))),
         "embed" => embed(handle, &ids(word(2))),
+        verb => managed(verb, word(1), word(2), word(3)),
+    }
+}
+
+/// The verbs of the managed worker.
+fn managed(verb: &str, first: &str, second: &str, third: &str) -> Answer {
+    match verb {
+        "bootstrap" => {
+            let mut out: worker_bootstrap_t = sized();
+            // SAFETY: the configuration and the structs live through the call.
+            call(|error| unsafe { worker_bootstrap(first.as_ptr().cast(), first.len(), &mut out, error) })?;
+            Ok(vec![until_nul(&out.worker_id), out.model.to_string()])
+        }
+        "status" => {
+            let mut out: worker_overview_t = sized();
+            // SAFETY: both structs tell their size and live through the call.
+            call(|error| unsafe { worker_status(&mut out, error) })?;
+            Ok(vec![out.state.to_string(), out.models.to_string(), until_nul(&out.worker_id)])
+        }
+        "health" => {
+            let mut out: worker_health_t = sized();
+            // SAFETY: both structs tell their size and live through the call.
+            call(|error| unsafe { worker_health_check(&mut out, error) })?;
+            Ok(vec![out.healthy.to_string(), out.checks.to_string()])
+        }
+        "shutdown" => last(worker_transition_to_graceful_shutdown(first.parse().unwrap_or(0))),
+        "stop" => last(worker_stop()),
+        "collect" => {
+            COLLECTED.lock().expect("no holder panics").clear();
+            last(worker_set_log_level(first.parse().unwrap_or(0)))?;
+            // SAFETY: the function needs no data and lives as long as the process.
+            last(unsafe { worker_set_log_callback(Some(collect), std::ptr::null_mut(), None) })
+        }
+        "log" => {
+            let add = [worker_log_trace, worker_log_debug, worker_log_info, worker_log_warn, worker_log_error]
+                [first.parse::<usize>().unwrap_or(5) - 1];
+            // SAFETY: both texts are as long as is said, and live through the call.
+            last(unsafe { add(second.as_ptr().cast(), second.len(), third.as_ptr().cast(), third.len()) })
+        }
+        "records" => {
+            // SAFETY: no function is given.
+            last(unsafe { worker_set_log_callback(None, std::ptr::null_mut(), None) })?;
+            let collected = COLLECTED.lock().expect("no holder panics");
+            let lines: Vec<&str> =
+                collected.iter().filter(|(target, _)| target == first).map(|(_, line)| line.as_str()).collect();
+            Ok(vec![lines.len().to_string(), lines.join("\n")])
+        }
+        "metrics" => {
+            // SAFETY: the buffers are as long as is said.
+            let json =
+                process_text(|buffer, capacity, needed| unsafe { worker_metrics_json(buffer, capacity, needed) })?;
+            // SAFETY: as above.
+            let lines = process_text(|buffer, capacity, needed| unsafe {
+                worker_metrics_prometheus(buffer, capacity, needed)
+            })?;
+            let after = |text: &str, mark: &str| {
+                let rest = text.split_once(mark).map_or("", |(_, rest)| rest);
+                rest.chars().take_while(char::is_ascii_digit).collect::<String>()
+            };
+            Ok(vec![after(&json, "\"generated\":"), after(&lines, "\nworker_tokens_generated_total ")])
+        }
         other => Err((-1, format!("unknown verb {other}"))),
     }
+}
+
+/// Target, and "LEVEL MESSAGE FIELDS", of the records since `collect`.
+static COLLECTED: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
+
+unsafe extern "C" fn collect(_user_data: *mut c_void, record: *const worker_log_record_t) {
+    // SAFETY: the record and its texts, which end in NUL, are valid during this call.
+    let (level, [target, message, fields]) = unsafe {
+        let record = &*record;
+        let texts = [record.target, record.message, record.fields];
+        (record.level, texts.map(|text| CStr::from_ptr(text).to_string_lossy().into_owned()))
+    };
+    COLLECTED.lock().expect("no holder panics").push((target, format!("{level} {message} {fields}")));
+}
+
+/// A text of the process, which fits.
+fn process_text(read: impl Fn(*mut c_char, usize, *mut usize) -> worker_status_t) -> Result<String, (i32, String)> {
+    let mut text = vec![0u8; 1 << 16];
+    let mut needed = 0;
+    last(read(text.as_mut_ptr().cast(), text.len(), &mut needed))?;
+    Ok(utf8(&text[..needed - 1]))
+}
+
+fn until_nul(text: &[c_char]) -> String {
+    let bytes: Vec<u8> = text.iter().take_while(|letter| **letter != 0).map(|letter| *letter as u8).collect();
+    utf8(&bytes)
 }
 
 fn load(path: &str, device: i32) -> Answer {
@@ -226,13 +318,16 @@ fn embed(model: u64, tokens: &[u32]) -> Answer {
 
 fn sizes() -> Vec<String> {
     vec![
+        format!("bootstrap={}", size_of::<worker_bootstrap_t>()),
         format!("chat_options={}", size_of::<worker_chat_options_t>()),
         format!("device_info={}", size_of::<worker_device_info_t>()),
         format!("embed_options={}", size_of::<worker_embed_options_t>()),
         format!("error={}", size_of::<worker_error_t>()),
         format!("event={}", size_of::<worker_event_t>()),
+        format!("health={}", size_of::<worker_health_t>()),
         format!("memory={}", size_of::<worker_memory_t>()),
         format!("model_options={}", size_of::<worker_model_options_t>()),
+        format!("overview={}", size_of::<worker_overview_t>()),
         format!("residency={}", size_of::<worker_residency_t>()),
         format!("score_options={}", size_of::<worker_score_options_t>()),
         format!("session_options={}", size_of::<worker_session_options_t>()),

@@ -38,16 +38,6 @@ pub fn micro_tokens() -> Vec<u32> {
     tokens
 }
 
-/// A device with so many threads; 0: as many as this machine likes.
-pub fn forced_device(threads: u32) -> Arc<Device> {
-    Device::open(-1, threads).unwrap()
-}
-
-/// The kernel path that is chosen here when none is forced.
-pub fn best_kernel_path() -> String {
-    forced_device(1).information().unwrap().kernel_path
-}
-
 /// A model with its recorded logits.
 pub struct Case {
     name: String,

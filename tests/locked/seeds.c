@@ -1,12 +1,14 @@
 /*
  * A program written only against the declarations of the seed documents: no header of ours, and types of its own.
- * It runs the whole flow on the CPU, and makes every bad call that those functions can be given.
+ * It runs the whole flow, on the CPU or on the GPU whose number follows the model's path, and makes every bad call that
+ * those functions can be given.
  */
 #include <math.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 typedef struct CudaContext CudaContext;
@@ -175,7 +177,8 @@ static void free_while_reading(CudaModel *model) {
 }
 
 int main(int argc, char **argv) {
-    const char *path = argv[argc - 1];
+    const char *path = argc > 1 ? argv[1] : "";
+    const int device = argc > 2 ? atoi(argv[2]) : -1;
     char first[4096], second[4096];
     uint64_t bytes = 0;
     int code = -1, index;
@@ -188,8 +191,9 @@ int main(int argc, char **argv) {
     CHECK(strcmp(cuda_error_message(0), "Success") == 0);
     if (cuda_get_device_count() == 0) CODE(cuda_init(0, &code), INVALID_DEVICE);
 
-    ctx = cuda_init(-1, &code);
+    ctx = cuda_init(device, &code);
     CHECK(ctx != NULL && code == SUCCESS);
+    if (ctx == NULL) return 1;
     CHECK(cuda_check_device_health(ctx, &code) && code == SUCCESS);
     CHECK(cuda_get_process_vram_usage(ctx) > 0);
     model = cuda_load_model(ctx, path, &bytes, &code);

@@ -41,13 +41,14 @@ void CpuForward::run(const engine_batch &batch, KvCache &cache) {
 }
 
 WorkspaceNeeds CpuForward::needs() const {
-    size_t scratch = attention_.scratch_floats(), prepared = 0;
+    size_t scratch = attention_.scratch_floats(), prepared = 0, rest = 0;
     /* Query, key and value may be of three types; the rest meet one or two. */
     for (const auto &[columns, types] : {std::pair{uint64_t{d_.width}, 3u}, {uint64_t{d_.feed_forward}, 1u}, {uint64_t{d_.heads} * d_.value_size, 1u}}) {
         scratch = std::max(scratch, products_.scratch_floats(columns));
         prepared = std::max(prepared, products_.prepared_bytes(columns, types));
+        rest = std::max(rest, products_.prepared_rest_bytes(columns, types));
     }
-    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared, attention_.partial_floats()};
+    return {parallel_.threads(), scratch, 2 * size_t{rotary_.pairs()}, prepared, rest, attention_.partial_floats()};
 }
 
 float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs) {

@@ -10,12 +10,19 @@ constexpr size_t most_tile_lanes = 16;
 
 } // namespace
 
-/* A tile that is not full takes the place of less than twice its rows. */
+/* Tiles begin with five rows, and so take the place of less than twice their rows; */
 size_t Products::prepared_bytes(uint64_t columns, unsigned types) const {
-    constexpr TileShape largest{TileKind::Words, 1, 16, 0};
-    size_t bytes = 2 * tile_bytes(largest, columns);
+    size_t bytes = 2 * largest_lane_bytes(columns);
     for (size_t form = 0; form < prepared_forms; form++) bytes = std::max(bytes, kernels_.prepared_bytes(static_cast<PreparedForm>(form), columns));
     return bytes * types;
+}
+
+/* but where there are no experts, with fewer: for the prompt rows and for the decode rows. */
+size_t Products::prepared_rest_bytes(uint64_t columns, unsigned types) const { return 2 * most_tile_lanes * largest_lane_bytes(columns) * types; }
+
+size_t Products::largest_lane_bytes(uint64_t columns) const {
+    const bool floats = kernels_.interleave_floats != nullptr;
+    return tile_bytes(floats ? TileShape{TileKind::BfloatPairs, 1, 0, 0} : TileShape{TileKind::Words, 1, 16, 0}, columns);
 }
 
 size_t Products::scratch_floats(uint64_t columns) const {
@@ -38,15 +45,16 @@ void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns) {
     inputs_.clear();
     std::byte *place = prepared_;
     for (const ProductJob &job : jobs) prepared_jobs_.push_back(prepare_job(job, columns, place));
-    /* Rows of a tile are rounded a second time when they are laid out, hence the 4. */
-    parallel_.run(sources_.size(), sources_.size() * columns * 4, [&](unsigned thread, uint64_t i) { run_source(sources_[i], columns, scratch_ + thread * scratch_stride_); });
+    uint64_t values = 0;
+    for (const Source &source : sources_) values += source.shape ? source.count * tile_segment : columns;
+    parallel_.run(sources_.size(), values * 4, [&](unsigned thread, uint64_t i) { run_source(sources_[i], columns, scratch_ + thread * scratch_stride_); });
 }
 
 Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place) {
     const TensorType type = job.weights.matrix.type;
     PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic_);
     const TileShape shape = kernels_.tile_shape(type, form, job.inputs.size());
-    if (shape && form != PreparedForm::Bytes) form = PreparedForm::Words;
+    if (shape && form != PreparedForm::Bytes && form != PreparedForm::Bfloats) form = PreparedForm::Words;
     for (const Preparation &other : prepared_jobs_)
         if (other.rows.data() == job.inputs.data() && other.rows.size() == job.inputs.size() && other.form == form && other.shape == shape) return other;
     const Preparation prepared{job.inputs, form, shape, inputs_.size(), place};
@@ -70,6 +78,7 @@ Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t colu
 void Products::run_source(const Source &source, uint64_t columns, float *scratch) const {
     if (!source.shape) return kernels_.prepare(source.form, source.rows[0], columns, source.place);
     const uint64_t segment = std::min(tile_segment, columns - source.first_column);
+    if (source.form == PreparedForm::Bfloats) return kernels_.interleave_floats(source.shape, source.rows, source.count, source.first_column, segment, source.place);
     const size_t bytes = kernels_.prepared_bytes(source.form, segment);
     const std::byte *rows[most_tile_lanes];
     for (size_t i = 0; i < source.count; i++) {
@@ -86,6 +95,7 @@ uint64_t Products::rows_at_once(const ProductJob &job, const Preparation &prepar
     constexpr uint64_t decode_bytes = 128 * 1024, panel = 64, part_of_panel = 16;
     const Matrix &matrix = job.weights.matrix;
     const uint64_t fair = matrix.rows / (uint64_t{parallel_.threads()} * 4);
+    if (prepared.form == PreparedForm::Bfloats) return std::clamp<uint64_t>(fair * 2 / 32 * 32, 32, 256);
     if (prepared.shape) {
         const uint64_t most = job.inputs.size() > 32 ? panel : 4 * panel;
         return std::max(part_of_panel, std::min(most, fair) / part_of_panel * part_of_panel);

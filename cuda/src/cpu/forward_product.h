@@ -26,9 +26,10 @@ class Products {
 public:
     Products(const KernelTable &kernels, Parallel &parallel) : kernels_(kernels), parallel_(parallel) {}
 
-    /* Memory for a row of `columns`, in bytes, that meets at most `types` types of weights in one run; and per-thread scratch,
-     * in floats. */
+    /* Memory for each row of `columns` that meets at most `types` types of weights in one run, and besides for all of them
+     * together, in bytes; and per-thread scratch, in floats. */
     size_t prepared_bytes(uint64_t columns, unsigned types) const;
+    size_t prepared_rest_bytes(uint64_t columns, unsigned types) const;
     size_t scratch_floats(uint64_t columns) const;
 
     /* 64-byte aligned; scratch is per thread. */
@@ -63,6 +64,7 @@ private:
         std::byte *place;
     };
 
+    size_t largest_lane_bytes(uint64_t columns) const;
     void prepare(std::span<const ProductJob> jobs, uint64_t columns);
     Preparation prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place);
     void run_source(const Source &source, uint64_t columns, float *scratch) const;

@@ -62,7 +62,7 @@ size_t Workspace::lay_out(uint64_t rows, const WorkspaceNeeds &needs, std::byte 
     divider.take(expert_chosen, d.experts != 0 ? slots : 0);
     divider.take(angles, rows * needs.angle_floats);
     divider.take(windowed_angles, rows * needs.angle_floats);
-    divider.take(prepared, slots * rounded(needs.prepared_row_bytes));
+    divider.take(prepared, slots * rounded(needs.prepared_row_bytes) + needs.prepared_rest_bytes);
     thread_stride = rounded(needs.thread_floats * sizeof(float)) / sizeof(float);
     divider.take(partials, needs.partial_floats);
     divider.take(thread_scratch, needs.threads * thread_stride);

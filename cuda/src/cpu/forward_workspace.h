@@ -17,7 +17,8 @@ struct WorkspaceNeeds {
     unsigned threads;
     size_t thread_floats;
     size_t angle_floats;       /* rotary angles of a row, of one kind of layer */
-    size_t prepared_row_bytes; /* prepared activations of a row, the widest */
+    size_t prepared_row_bytes;  /* prepared activations of a row, the widest */
+    size_t prepared_rest_bytes; /* and of all rows together */
     size_t partial_floats;     /* attention's results in parts, once for all */
 };
 

@@ -42,14 +42,17 @@ struct NibbleTable {
 #include "isa_panel_levels.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time. */
-constexpr uint64_t least_rows_of_tiles = 5;
+/* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */
+bool has_tiles(PreparedForm form, uint64_t count) {
+    constexpr uint64_t more_than_streamed = 5;
+    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+}
 
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
-    if (form == PreparedForm::Floats || count < least_rows_of_tiles) return shape;
+    if (!has_tiles(form, count)) return shape;
     with_quantised_type(type, [&]<TensorType known>() {
         const TileKind kind = form == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
         shape = {kind, 8, Integers<known>::group, Integers<known>::offset};

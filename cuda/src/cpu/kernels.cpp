@@ -6,6 +6,7 @@
 
 #include "cuda_error.h"
 #include "forward.h"
+#include "matrix_unit.h"
 
 namespace worker::cpu {
 
@@ -27,20 +28,26 @@ extern const KernelTable table;
 namespace {
 
 struct Supported {
-    const KernelTable *tables[4];
+    const KernelTable *tables[5];
     size_t count;
 };
 
 Supported find_supported() noexcept {
-    Supported supported{{&scalar::table, nullptr, nullptr, nullptr}, 1};
+    Supported supported{{&scalar::table, nullptr, nullptr, nullptr, nullptr}, 1};
 #if defined(__x86_64__)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     if (avx2) supported.tables[supported.count++] = &avx2::table;
     const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
                         __builtin_cpu_supports("avx512dq");
     if (avx512) supported.tables[supported.count++] = &avx512::table;
-    if (avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni"))
-        supported.tables[supported.count++] = &avx512vnni::table;
+    const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni");
+    if (vnni) supported.tables[supported.count++] = &avx512vnni::table;
+#if defined(__linux__)
+    if (vnni && matrix_unit_state() == MatrixUnitState::Works) {
+        static const KernelTable amx = matrix_unit_table();
+        supported.tables[supported.count++] = &amx;
+    }
+#endif
 #endif
     return supported;
 }
@@ -85,6 +92,10 @@ const KernelTable &cpu_kernels() {
 
 namespace worker {
 
-const char *cpu_kernel_path() { return cpu::cpu_kernels().name; }
+const char *cpu_kernel_path() {
+    const cpu::KernelTable &table = cpu::cpu_kernels();
+    const bool best = &table == cpu::supported_cpu_kernels().back();
+    return best && cpu::matrix_unit_state() == cpu::MatrixUnitState::Fails ? "avx512vnni (amx is faulty)" : table.name;
+}
 
 } // namespace worker

@@ -36,8 +36,9 @@ enum class PreparedForm : uint32_t {
      * same table. */
     StreamOf32,
     StreamOf16,
+    Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 5; /* enumerators of PreparedForm */
+constexpr size_t prepared_forms = 5; /* that rows have by themselves */
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
@@ -143,7 +144,8 @@ struct KernelTable {
     size_t (*product_scratch)(uint64_t columns);
     void (*product)(const ProductTask &task);
 
-    /* The tiles that are best for so many rows in this form, or none: product() is then. Both give the same bits. */
+    /* The tiles that are best for so many rows, whose prepared form this is, or none: product() is then. Both give the same
+     * bits. Tiles are of bf16 where the form is Bfloats, of bytes where it is Bytes, and of words with any other but Floats. */
     TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
     size_t (*tile_scratch)(uint64_t columns);
     void (*tile_product)(const ProductTask &task);
@@ -166,6 +168,9 @@ struct KernelTable {
     /* Turns a head in place by what Rotary::angles() wrote; kind: ENGINE_ROTARY_*. */
     void (*turn)(uint32_t kind, float *head, uint32_t pairs, const float *angles);
     void (*activate)(const ActivationTask &task);
+
+    /* As interleave_bytes(), of floats to tiles of bf16, columns [first, first + columns); null where there are no such tiles. */
+    void (*interleave_floats)(const TileShape &shape, const float *const *rows, size_t count, uint64_t first, uint64_t columns, std::byte *tile);
 };
 
 /* How many bytes ahead of the reading of weights to ask for them: where the CPU's own prefetching is disturbed by that, 0, which

@@ -1,7 +1,7 @@
 /*
  * Activation rows interleaved for products with many of them at once: a lane of a register is a row.
  *
- * A tile holds up to `lanes` rows. The integer product adds group g of the columns to chain g % 16, and adds the chains by a
+ * A tile holds up to `lanes` rows, as integers or, for a matrix unit, as bf16 (isa_matrix_tiles.inc). The integer product adds group g of the columns to chain g % 16, and adds the chains by a
  * tree at the end; so that a kernel needs one chain at a time, the groups lie in the order of chain_order: all groups of
  * chain 0, then those of chain 8 and so on. Every group is a record:
  *     q of the group, as the kind says
@@ -21,6 +21,8 @@ enum class TileKind : uint32_t {
     Bytes,   /* q[group / 4][lanes][4], of a byte */
     HighLow, /* words, 256 * high + low: for each four columns, low[lanes][4] and then high[lanes][4] */
     Words,   /* q[group / 2][lanes][2], of two bytes */
+    Bfloats, /* of each 32 columns [16][16 lanes][2], in one part or two: what the first leaves is the second */
+    BfloatPairs,
 };
 
 struct TileShape {
@@ -53,15 +55,20 @@ struct ChainStarts {
     }
 };
 
-/* A multiple of 64. */
+/* Of integers; a multiple of 64. */
 constexpr size_t tile_record_bytes(const TileShape &shape) {
     return size_t{shape.lanes} * (shape.group * (shape.kind == TileKind::Bytes ? 1 : 2) + 2 * sizeof(float));
 }
 
-constexpr size_t tile_bytes(const TileShape &shape, uint64_t columns) { return columns / shape.group * tile_record_bytes(shape); }
-
 /* Columns that are interleaved at once: the least that PreparedForm's rows are padded to. */
 constexpr uint64_t tile_segment = 512;
+
+constexpr size_t tile_bytes(const TileShape &shape, uint64_t columns) {
+    if (shape.kind != TileKind::Bfloats && shape.kind != TileKind::BfloatPairs) return columns / shape.group * tile_record_bytes(shape);
+    /* An odd number of segments, so that the same columns of all tiles fit the second-level cache together. */
+    const uint64_t segments = (columns + tile_segment - 1) / tile_segment | 1;
+    return segments * tile_segment * 2 * shape.lanes * (shape.kind == TileKind::BfloatPairs ? 2 : 1);
+}
 
 /* Columns [first, first + columns) of at most shape.lanes rows; `first` is a multiple of tile_segment, and all_columns are
  * the tile's. The rows are IntegerRows of bytes, or of words, that begin at `first`. Lanes without a row become zeros. */

@@ -45,11 +45,9 @@ uint32_t device_count() noexcept {
     return static_cast<uint32_t>(count);
 }
 
-Activation::Activation(int32_t device) {
-    const Status status = runtime().enter_device(device, &previous_);
-    if (status == Status::Success) return;
-    static_cast<void>(runtime().leave_device(previous_));
-    check(status, "choosing GPU " + std::to_string(device));
+Activation::Activation(int32_t device) : Activation(device, std::nothrow) {
+    /* The destructor runs: the constructor that is delegated to has ended. */
+    if (status_ != Status::Success) check(status_, "choosing GPU " + std::to_string(device));
 }
 
 GpuDevice::GpuDevice(int32_t ordinal) : ordinal_(ordinal) {
@@ -75,13 +73,11 @@ GpuDevice::GpuDevice(int32_t ordinal) : ordinal_(ordinal) {
 }
 
 GpuDevice::~GpuDevice() {
-    void *previous = nullptr;
-    ignore(runtime().enter_device(ordinal_, &previous));
+    const Activation active(ordinal_, std::nothrow);
     staging_.reset();
     stream_.reset();
     pool_.release_all();
     /* The device's context stays: other code in this process may use it, and cudaDeviceReset would take it from them. */
-    ignore(runtime().leave_device(previous));
 }
 
 void GpuDevice::prepare() {
@@ -167,10 +163,8 @@ void *GpuDevice::allocate(size_t bytes, size_t alignment, bool zeroed) noexcept 
 }
 
 void GpuDevice::deallocate(void *address, size_t, size_t) noexcept {
-    void *previous = nullptr;
-    ignore(runtime().enter_device(ordinal_, &previous));
+    const Activation active(ordinal_, std::nothrow);
     pool_.deallocate(address);
-    ignore(runtime().leave_device(previous));
 }
 
 Staging &GpuDevice::staging() {
@@ -206,13 +200,17 @@ void GpuDevice::fill_zero(void *address, size_t bytes) {
 }
 
 uint64_t GpuDevice::resident_bytes(const void *address, size_t bytes) {
-    const Activation active = activate();
+    const auto require_answer = [this](Status status) {
+        if (is_sticky(status)) throw CudaError::vram_residency_failed(where() + " does not answer: " + describe(status));
+    };
+    const Activation active(ordinal_, std::nothrow);
+    require_answer(active.status());
     const char *first = static_cast<const char *>(address);
     /* A block is one allocation: what holds for its ends holds for all of it. */
     for (const char *at : {first, first + bytes - 1}) {
         PointerAttributes found{};
         const Status status = runtime().pointer_attributes(at, &found);
-        if (is_sticky(status)) throw CudaError::vram_residency_failed(where() + " does not answer: " + describe(status));
+        require_answer(status);
         if (status != Status::Success) {
             ignore(status);
             return 0;

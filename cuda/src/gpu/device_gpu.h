@@ -15,6 +15,7 @@
 #include "gpu/stream.h"
 
 #include <mutex>
+#include <new>
 #include <optional>
 #include <string>
 
@@ -29,13 +30,19 @@ uint32_t device_count() noexcept;
 /* The calling thread's device for a while; then again what it was before. */
 class Activation {
 public:
+    /* Throws what keeps the device from being chosen. */
     explicit Activation(int32_t device);
+    /* For those who may not throw, or have words of their own for it. */
+    Activation(int32_t device, std::nothrow_t) noexcept : status_(runtime().enter_device(device, &previous_)) {}
     ~Activation() { static_cast<void>(runtime().leave_device(previous_)); }
     Activation(const Activation &) = delete;
     Activation &operator=(const Activation &) = delete;
 
+    Status status() const noexcept { return status_; }
+
 private:
     void *previous_ = nullptr;
+    Status status_;
 };
 
 class GpuDevice final : public Device {

@@ -26,9 +26,9 @@ std::string describe(Status status) {
            std::to_string(static_cast<int32_t>(status)) + ")";
 }
 
-void check(Status status, const std::string &what) {
+void check(Status status, std::string_view what) {
     if (status == Status::Success) return;
-    const std::string detail = what + ": " + describe(status);
+    const std::string detail = std::string(what) + ": " + describe(status);
     switch (status) {
     case Status::MemoryAllocation: throw CudaError::out_of_memory(detail);
     case Status::NoDevice:

@@ -11,6 +11,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 
 namespace worker::gpu {
 
@@ -147,7 +148,7 @@ std::string describe(Status status);
 /* Throws what the status means, with `what` for the reader ("copying 4096 bytes to GPU 0"); success does nothing.
  * No memory is out_of_memory; no such device or no driver is invalid_device; a launch that was refused, or a kernel that
  * failed, is kernel_launch_failed; anything else is inference_failed. */
-void check(Status status, const std::string &what);
+void check(Status status, std::string_view what);
 /* The same for a launch, without making a text of it while all is well. */
 void check_launch(Status status, const char *kernel);
 

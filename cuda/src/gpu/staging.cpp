@@ -8,7 +8,8 @@ namespace worker::gpu {
 
 Staging::PinnedBuffer::PinnedBuffer() {
     const Status status = runtime().allocate_pinned(&address_, buffer_bytes);
-    if (status == Status::MemoryAllocation) static_cast<void>(runtime().take_last_error());
+    if (status == Status::Success) return;
+    static_cast<void>(runtime().take_last_error());
     check(status, std::to_string(buffer_bytes) + " bytes of page-locked host memory for copies");
 }
 

@@ -97,25 +97,25 @@ inline int __all_sync(uint32_t mask, int holds, std::source_location place = std
 /* Lanes count within parts of `width` lanes; a lane beyond its part gives the asking lane's own value. */
 template <typename Value>
 Value __shfl_sync(uint32_t mask, Value value, int lane, int width = 32, std::source_location place = std::source_location::current()) {
-    const uint32_t own = worker::emulation::lane(), parts = static_cast<uint32_t>(width);
+    const uint32_t own = worker::emulation::running_thread->lane, parts = static_cast<uint32_t>(width);
     return worker::emulation::shuffle(mask, value, own / parts * parts + static_cast<uint32_t>(lane) % parts, place);
 }
 
 template <typename Value>
 Value __shfl_xor_sync(uint32_t mask, Value value, int bits, int width = 32, std::source_location place = std::source_location::current()) {
-    const uint32_t own = worker::emulation::lane(), parts = static_cast<uint32_t>(width), source = own ^ static_cast<uint32_t>(bits);
+    const uint32_t own = worker::emulation::running_thread->lane, parts = static_cast<uint32_t>(width), source = own ^ static_cast<uint32_t>(bits);
     return worker::emulation::shuffle(mask, value, source / parts > own / parts ? own : source, place);
 }
 
 template <typename Value>
 Value __shfl_down_sync(uint32_t mask, Value value, unsigned distance, int width = 32, std::source_location place = std::source_location::current()) {
-    const uint32_t own = worker::emulation::lane(), parts = static_cast<uint32_t>(width);
+    const uint32_t own = worker::emulation::running_thread->lane, parts = static_cast<uint32_t>(width);
     return worker::emulation::shuffle(mask, value, own % parts + distance < parts ? own + distance : own, place);
 }
 
 template <typename Value>
 Value __shfl_up_sync(uint32_t mask, Value value, unsigned distance, int width = 32, std::source_location place = std::source_location::current()) {
-    const uint32_t own = worker::emulation::lane(), parts = static_cast<uint32_t>(width);
+    const uint32_t own = worker::emulation::running_thread->lane, parts = static_cast<uint32_t>(width);
     return worker::emulation::shuffle(mask, value, own % parts >= distance ? own - distance : own, place);
 }
 

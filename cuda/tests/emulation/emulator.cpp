@@ -27,20 +27,21 @@ std::atomic<Order> chosen_order{Order::Rising};
 struct Thread : ThreadView {
     void *stack = nullptr; /* where it was left */
     uint32_t number = 0;   /* within the block */
-    WarpOperation operation = WarpOperation::Synchronise;
-    uint32_t mask = 0;
-    uint32_t source = 0;
-    uint64_t payload = 0;
-    uint64_t result = 0;
     std::source_location place; /* of what it waits for */
 };
 
-/* The lanes of a warp by what they do; those in none of the sets have returned. */
+/* The lanes of a warp by what they do; those in none of the sets have returned. With each lane, what it came to an
+ * operation with, and what that gave. */
 struct Warp {
     uint32_t present = 0;
     uint32_t runnable = 0;
     uint32_t at_operation = 0;
     uint32_t at_barrier = 0;
+    uint64_t payloads[warp_lanes] = {};
+    uint64_t results[warp_lanes] = {};
+    uint32_t masks[warp_lanes] = {};
+    uint8_t sources[warp_lanes] = {};
+    WarpOperation operations[warp_lanes] = {};
 
     uint32_t returned() const { return present & ~(runnable | at_operation | at_barrier); }
 };
@@ -59,7 +60,6 @@ public:
     uint64_t exchange(WarpOperation operation, uint32_t mask, uint64_t payload, uint32_t source, const std::source_location &place);
     void wait_for_block(const std::source_location &place);
     [[noreturn]] void fail(std::string what, const std::source_location *place);
-    Thread &running() { return *running_; }
 
 private:
     static void thread_main();
@@ -119,6 +119,7 @@ BlockRunner::BlockRunner(const gpu::KernelLaunch &launch)
     for (uint32_t number = 0; number < count_; number++) {
         Thread &thread = threads_[number];
         thread.number = number;
+        thread.lane = number % warp_lanes;
         thread.thread = index_of(number, launch.block);
         thread.block_size = {launch.block.x, launch.block.y, launch.block.z};
         thread.grid_size = {launch.grid.x, launch.grid.y, launch.grid.z};
@@ -167,44 +168,45 @@ void BlockRunner::thread_returned() {
 uint64_t BlockRunner::exchange(WarpOperation operation, uint32_t mask, uint64_t payload, uint32_t source, const std::source_location &place) {
     Thread &self = *running_;
     Warp &warp = warps_[self.number / warp_lanes];
-    const uint32_t bit = 1u << self.number % warp_lanes;
+    const uint32_t bit = 1u << self.lane;
     if ((mask & bit) == 0) fail("a thread is not in the mask it gives", &place);
     if ((mask & ~warp.present) != 0) fail("the mask names lanes that the block does not have", &place);
     if ((mask & warp.returned()) != 0) fail("the mask names lanes that have returned", &place);
-    self.operation = operation;
-    self.mask = mask;
-    self.payload = payload;
-    self.source = source;
     self.place = place;
+    if (operation == WarpOperation::Shuffle && (mask >> source & 1) == 0)
+        fail("a shuffle reads lane " + std::to_string(source) + ", which is not in the mask", &place);
+    warp.operations[self.lane] = operation;
+    warp.masks[self.lane] = mask;
+    warp.payloads[self.lane] = payload;
+    warp.sources[self.lane] = static_cast<uint8_t>(source);
     warp.runnable &= ~bit;
     warp.at_operation |= bit;
     if ((warp.at_operation & mask) == mask)
         complete(warp, mask, operation);
     else
         let_others_run();
-    return self.result;
+    return warp.results[self.lane];
 }
 
 /* The last lane gives all of them their results, so that none can overtake another's. */
 void BlockRunner::complete(Warp &warp, uint32_t mask, WarpOperation operation) {
-    Thread *const lanes = &threads_[running_->number / warp_lanes * warp_lanes];
-    uint32_t votes = 0;
-    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-        const Thread &lane = lanes[std::countr_zero(rest)];
-        if (lane.mask != mask || lane.operation != operation) fail("lanes of one warp wait for different things: " + describe(lane), &running_->place);
-        if (operation == WarpOperation::Shuffle && (mask >> lane.source & 1) == 0)
-            fail("a shuffle reads lane " + std::to_string(lane.source) + ", which is not in the mask", &lane.place);
-        votes |= (lane.payload != 0 ? 1u : 0u) << std::countr_zero(rest);
+    const auto each = [mask](const auto &action) {
+        for (uint32_t rest = mask; rest != 0; rest &= rest - 1) action(static_cast<uint32_t>(std::countr_zero(rest)));
+    };
+    uint32_t different = 0, votes = 0;
+    each([&](uint32_t lane) {
+        different |= uint32_t{warp.masks[lane] != mask || warp.operations[lane] != operation} << lane;
+        votes |= uint32_t{warp.payloads[lane] != 0} << lane;
+    });
+    if (different != 0) {
+        const Thread &other = threads_[running_->number / warp_lanes * warp_lanes + static_cast<uint32_t>(std::countr_zero(different))];
+        fail("lanes of one warp wait for different things: " + describe(other), &running_->place);
     }
-    for (uint32_t rest = mask; rest != 0; rest &= rest - 1) {
-        Thread &lane = lanes[std::countr_zero(rest)];
-        switch (operation) {
-        case WarpOperation::Synchronise: break;
-        case WarpOperation::Shuffle: lane.result = lanes[lane.source].payload; break;
-        case WarpOperation::Ballot: lane.result = votes; break;
-        case WarpOperation::Any: lane.result = votes != 0; break;
-        case WarpOperation::All: lane.result = votes == mask; break;
-        }
+    if (operation == WarpOperation::Shuffle) {
+        each([&](uint32_t lane) { warp.results[lane] = warp.payloads[warp.sources[lane]]; });
+    } else {
+        const uint64_t result = operation == WarpOperation::Any ? votes != 0 : operation == WarpOperation::All ? votes == mask : votes;
+        each([&](uint32_t lane) { warp.results[lane] = result; });
     }
     warp.at_operation &= ~mask;
     warp.runnable |= mask;
@@ -278,7 +280,7 @@ std::string BlockRunner::describe(const Thread &thread) const {
     if ((warp.at_barrier & bit) != 0)
         text += " is at a barrier";
     else if ((warp.at_operation & bit) != 0)
-        text += " is at a warp's operation with mask " + std::to_string(thread.mask);
+        text += " is at a warp's operation with mask " + std::to_string(warp.masks[thread.number % warp_lanes]);
     else
         return text;
     return text + " (line " + std::to_string(thread.place.line()) + ")";
@@ -341,8 +343,6 @@ uint64_t exchange(WarpOperation operation, uint32_t mask, uint64_t payload, uint
 }
 
 void wait_for_block(const std::source_location &place) { runner->wait_for_block(place); }
-
-uint32_t lane() noexcept { return runner->running().number % warp_lanes; }
 
 void misuse(const char *what, const std::source_location &place) { runner->fail(what, &place); }
 

@@ -34,6 +34,7 @@ struct ThreadView {
     Index block;
     Index block_size;
     Index grid_size;
+    uint32_t lane; /* of its warp */
 };
 
 /* Null outside kernels. */
@@ -45,7 +46,6 @@ enum class WarpOperation : uint8_t { Synchronise, Shuffle, Ballot, Any, All };
  * shuffle gives. */
 uint64_t exchange(WarpOperation operation, uint32_t mask, uint64_t payload, uint32_t source, const std::source_location &place);
 void wait_for_block(const std::source_location &place);
-uint32_t lane() noexcept;
 
 /* Ends the launch with this text, and the thread's place. */
 [[noreturn]] void misuse(const char *what, const std::source_location &place);

@@ -74,10 +74,10 @@ constexpr size_t most_shared = 96 << 10;
 /* The lock, and what the call shall give whatever it does. */
 class Call {
 public:
-    explicit Call(std::string_view name) : world_(world()), lock_(world_.mutex) {
+    explicit Call(std::string_view name, int32_t device = current_device) : world_(world()), lock_(world_.mutex) {
         static const bool prepared = (world_.machine = machine_of_environment(), true);
         static_cast<void>(prepared);
-        const auto lost = world_.sticky.find(current_device);
+        const auto lost = world_.sticky.find(device);
         if (lost != world_.sticky.end()) {
             status_ = lost->second;
             return;
@@ -90,7 +90,7 @@ public:
                 world_.fault.met = true;
             }
         }
-        if (is_sticky(status_)) world_.sticky[current_device] = status_;
+        if (is_sticky(status_)) world_.sticky[device] = status_;
         if (status_ != Status::Success) world_.last_error = status_;
     }
 
@@ -139,7 +139,7 @@ bool reachable(World &world, const void *address, size_t bytes) {
 }
 
 Status device_count(int32_t *count) {
-    Call call("device_count");
+    Call call("device_count", -1);
     if (call.fails()) return call.status();
     if (call->machine.count_status != Status::Success) return call.give(call->machine.count_status);
     *count = call->machine.devices;
@@ -167,7 +167,7 @@ Status device_properties(int32_t device, gpu::DeviceProperties *out) {
 
 Status enter_device(int32_t device, void **previous) {
     *previous = reinterpret_cast<void *>(static_cast<intptr_t>(current_device));
-    Call call("enter_device");
+    Call call("enter_device", device);
     if (!exists(*call, device)) return call.give(Status::InvalidDevice);
     current_device = device;
     return call.status();

@@ -6,6 +6,7 @@
 #include "gpu/device_gpu.h"
 #include "health.h"
 
+#include <algorithm>
 #include <cstring>
 #include <map>
 #include <numeric>

@@ -179,6 +179,25 @@ TEST(gpu_attention_is_that_of_the_cpu) {
     for (const Setting &setting : settings) check_setting(setting, {0, 1, 14, 15, 16, 31, 32, 63, 70}, 2e-6f);
 }
 
+TEST(gpu_attention_of_random_shapes_is_that_of_the_cpu) {
+    Random random(5);
+    for (int i = 0; i < 25; i++) {
+        Setting setting{};
+        setting.kind = random.below(3);
+        const uint32_t unit = setting.kind == ENGINE_KV_Q8_0 ? 32 : 1 + random.below(8);
+        setting.head_size = unit * (1 + random.below(4));
+        setting.value_size = unit * (1 + random.below(4));
+        setting.kv_heads = 1 + random.below(3);
+        setting.heads = setting.kv_heads * (1 + random.below(3));
+        setting.window = random.below(2) * random.below(50);
+        setting.softcap = static_cast<float>(random.below(2)) * 20.0f;
+        setting.sinks = random.below(2) == 1;
+        std::vector<uint32_t> positions;
+        for (uint32_t count = 1 + random.below(6); count > 0; count--) positions.push_back(random.below(120));
+        check_setting(setting, positions, 2e-6f);
+    }
+}
+
 TEST(gpu_attention_to_a_long_context_is_that_of_the_cpu) {
     check_setting({64, 64, 2, 1, ENGINE_KV_F16, 0, 0.0f, false}, {1500, 700}, 5e-6f);
     check_setting({64, 64, 2, 1, ENGINE_KV_F32, 600, 0.0f, true}, {1400, 511}, 5e-6f);

@@ -136,6 +136,16 @@ TEST(gpu_products_of_every_type_have_the_promised_bits) {
         }
 }
 
+TEST(gpu_products_of_random_shapes_have_the_promised_bits) {
+    Random random(99);
+    for (int i = 0; i < 60; i++) {
+        const worker::TensorTypeTraits &traits = worker::tensor_types()[random.below(static_cast<uint32_t>(worker::tensor_types().size()))];
+        const uint32_t columns = traits.block_length == 1 ? 1 + random.below(300) : traits.block_length * (1 + random.below(512 / traits.block_length));
+        const Problem problem(traits.type, 1 + random.below(70), columns, 1 + random.below(20));
+        check_same(problem.name(), in_any_order(problem.name(), [&] { return multiply(problem); }), promised_outputs(problem));
+    }
+}
+
 TEST(gpu_products_of_strided_rows_touch_nothing_else) {
     const Problem problem(TensorType::Q8_0, 5, 64, 3);
     std::vector<float> whole;

@@ -1,5 +1,4 @@
 /* Embeddings, norms, rotation, activations, experts and the small operations, against the CPU's scalar kernels. */
-#include "cpu/rotary.h"
 #include "cpu/row_operations.h"
 #include "formats/dequantise.h"
 #include "kernel_test.h"

@@ -1,7 +1,7 @@
 // Package worker is libworker for Go by cgo: Model and Session over the functions of worker_ffi.h.
 //
-// Tokens are pulled, so no C code ever calls Go. Everything may be used from any goroutine: the library's errors travel in
-// a struct of the call, not by thread.
+// Tokens are pulled; only the functions given to LogTo and OnHealthChange are called by C. Everything may be used from any
+// goroutine: the library's errors travel in a struct of the call, not by thread.
 package worker
 
 /*
@@ -206,7 +206,8 @@ func StructSizes() map[string]uintptr {
 		"model_options": C.sizeof_worker_model_options_t, "chat_options": C.sizeof_worker_chat_options_t,
 		"session_options": C.sizeof_worker_session_options_t, "event": C.sizeof_worker_event_t,
 		"usage": C.sizeof_worker_usage_t, "score_options": C.sizeof_worker_score_options_t,
-		"embed_options": C.sizeof_worker_embed_options_t,
+		"embed_options": C.sizeof_worker_embed_options_t, "bootstrap": C.sizeof_worker_bootstrap_t,
+		"overview": C.sizeof_worker_overview_t, "health": C.sizeof_worker_health_t,
 	}
 }
 

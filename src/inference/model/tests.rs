@@ -1,6 +1,7 @@
 //! A real model from file to text: the smallest trained one there is.
 
 mod load;
+mod mixture;
 
 use std::path::PathBuf;
 use std::time::Duration;

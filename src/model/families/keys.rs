@@ -65,6 +65,7 @@ fn read_experts(family: &Family, keys: &Keys, model: &mut ModelDescription) -> R
         )));
     }
     model.feed_forward = keys.size_or("expert_feed_forward_length", model.feed_forward)?;
+    // The others take the softmax over all experts and then make the chosen ones' shares sum to one: the same numbers.
     model.experts_softmax_after = true;
     Ok(())
 }

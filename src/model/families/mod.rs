@@ -42,7 +42,9 @@ pub fn choose_rotary_factors(description: &ModelDescription, tensors: &mut Vec<T
 
 /// The architectures that [`describe`] knows, by the name files give them.
 pub fn supported_architectures() -> impl Iterator<Item = &'static str> {
-    table::FAMILIES.iter().map(|family| family.name)
+    let is_first =
+        |index: usize| table::FAMILIES[..index].iter().all(|other| other.name != table::FAMILIES[index].name);
+    table::FAMILIES.iter().enumerate().filter(move |(index, _)| is_first(*index)).map(|(_, family)| family.name)
 }
 
 fn family_of(file: &GgufFile) -> Result<&'static Family> {
@@ -50,10 +52,14 @@ fn family_of(file: &GgufFile) -> Result<&'static Family> {
     let Some(name) = file.metadata.string("general.architecture")? else {
         return Err(Error::new(Code::ModelLoadFailed, "key \"general.architecture\": expected a string, found none"));
     };
-    table::FAMILIES.iter().find(|family| family.name == name).ok_or_else(|| {
+    let mut found = table::FAMILIES.iter().filter(|family| family.name == name);
+    let Some(first) = found.next() else {
         let supported = supported_architectures().collect::<Vec<_>>().join(", ");
-        Error::new(Code::ModelUnsupported, format!("architecture {name:?}; supported are {supported}"))
-    })
+        return Err(Error::new(Code::ModelUnsupported, format!("architecture {name:?}; supported are {supported}")));
+    };
+    let Some(other) = found.next() else { return Ok(first) };
+    let has_experts = file.metadata.u32(&format!("{name}.expert_count"))?.unwrap_or(0) > 0;
+    Ok(if first.experts == has_experts { first } else { other })
 }
 
 /// GGUF also carries adapters, projectors, importance matrices, vocabularies, and parts of models.

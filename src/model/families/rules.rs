@@ -212,6 +212,15 @@ pub const GPT2_LAYER: &[Rule] = &[
     required("ffn_down.bias", Role::DownBias, &[Width]),
 ];
 
+/// A mixture of experts as most have it: a router, and each matrix of a gated feed-forward once for every expert.
+pub const EXPERTS: &[Rule] = &[
+    required("ffn_norm.weight", Role::FeedForwardNorm, &[Width]),
+    required("ffn_gate_inp.weight", Role::Router, &[Width, Experts]),
+    required("ffn_gate_exps.weight", Role::ExpertsGate, &[Width, FeedForward, Experts]),
+    required("ffn_up_exps.weight", Role::ExpertsUp, &[Width, FeedForward, Experts]),
+    required("ffn_down_exps.weight", Role::ExpertsDown, &[FeedForward, Width, Experts]),
+];
+
 /// gpt-oss's mixture of experts. What its files call the post-attention norm is the norm before the feed-forward.
 pub const GPT_OSS_EXPERTS: &[Rule] = &[
     required("post_attention_norm.weight", Role::FeedForwardNorm, &[Width]),

@@ -5,7 +5,8 @@ use crate::engine::{Activation, Norm, Rotary};
 
 /// An architecture.
 pub struct Family {
-    /// The value of "general.architecture", and the prefix of its other keys.
+    /// The value of "general.architecture", and the prefix of its other keys. Two may have the same, one with experts and
+    /// one without: the number of experts tells which it is.
     pub name: &'static str,
     /// How layers normalise; says also which key has the epsilon.
     pub norm: Norm,
@@ -98,6 +99,15 @@ pub static FAMILIES: &[Family] = &[
         ],
         ..PLAIN
     },
+    // Mixtral, whose files have the same name.
+    Family {
+        name: "llama",
+        rotary: Rotary::Adjacent,
+        experts: true,
+        model: &[rules::ENDS, rules::ROTARY_FACTORS, rules::LONG_ROTARY_FACTORS],
+        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::ATTENTION_OUTPUT_MAYBE_BIASED, rules::EXPERTS],
+        ..PLAIN
+    },
     Family {
         name: "qwen2",
         model: &[rules::ENDS, rules::OUTPUT_MAYBE_BIASED],
@@ -107,6 +117,12 @@ pub static FAMILIES: &[Family] = &[
     Family {
         name: "qwen3",
         layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::HEAD_NORMS, rules::GATED],
+        ..PLAIN
+    },
+    Family {
+        name: "qwen3moe",
+        experts: true,
+        layer: &[rules::ATTENTION, rules::ATTENTION_MAYBE_BIASED, rules::HEAD_NORMS, rules::EXPERTS],
         ..PLAIN
     },
     // Its files have a window's key, but what the conversion wrote there is not what the models were trained with:

@@ -276,13 +276,49 @@ fn keys_that_are_missing_or_contradict_are_refused_by_name() {
     assert!(refusal_of(&nameless).detail.contains("\"general.architecture\""));
 }
 
+const EXPERTS_LAYER: &[(&str, &[u64])] = &[
+    ("attn_norm.weight", &[8]),
+    ("attn_q.weight", &[8, 8]),
+    ("attn_k.weight", &[8, 4]),
+    ("attn_v.weight", &[8, 4]),
+    ("attn_output.weight", &[8, 8]),
+    ("ffn_norm.weight", &[8]),
+    ("ffn_gate_inp.weight", &[8, 5]),
+    ("ffn_gate_exps.weight", &[8, 6, 5]),
+    ("ffn_up_exps.weight", &[8, 6, 5]),
+    ("ffn_down_exps.weight", &[6, 8, 5]),
+];
+
+#[test]
+fn a_number_of_experts_tells_mixtral_from_llama() {
+    let mixtral = small("llama", EXPERTS_LAYER)
+        .pair("llama.expert_count", Pair::U32(5))
+        .pair("llama.expert_used_count", Pair::U32(2))
+        .pair("llama.expert_feed_forward_length", Pair::U32(6));
+    let found = model_of(&mixtral);
+    assert_eq!((found.experts, found.experts_used, found.feed_forward), (5, 2, 6));
+    assert_eq!((found.activation, found.rotary), (Activation::Silu, Rotary::Adjacent));
+    assert_eq!(model_of(&with("llama", &[("llama.expert_count", Pair::U32(0))])).experts, 0);
+    let dense_tensors =
+        with("llama", &[("llama.expert_count", Pair::U32(5)), ("llama.expert_used_count", Pair::U32(2))]);
+    assert!(refusal_of(&dense_tensors).detail.contains("blk.0.ffn_gate_inp.weight"));
+    let mut heads = EXPERTS_LAYER.to_vec();
+    heads.extend([("attn_q_norm.weight", &[4][..]), ("attn_k_norm.weight", &[4][..])]);
+    let qwen = small("qwen3moe", &heads)
+        .pair("qwen3moe.expert_count", Pair::U32(5))
+        .pair("qwen3moe.expert_used_count", Pair::U32(5))
+        .pair("qwen3moe.expert_feed_forward_length", Pair::U32(6));
+    assert_eq!((model_of(&qwen).experts, model_of(&qwen).rotary), (5, Rotary::Halves));
+    assert_eq!(supported_architectures().filter(|name| *name == "llama").count(), 1);
+}
+
 #[test]
 fn what_is_not_supported_is_named() {
     let cases: Vec<(Writer, &[&str])> = vec![
         (with("mamba", &[]), &["\"mamba\"", "gpt-oss", "llama", "qwen3"]),
         (with("llama", &[("general.type", Pair::text("adapter"))]), &["general.type", "\"adapter\""]),
         (with("llama", &[("split.count", Pair::U32(3))]), &["split.count", "3 parts"]),
-        (with("llama", &[("llama.expert_count", Pair::U32(8))]), &["llama.expert_count", "8 experts"]),
+        (with("qwen2", &[("qwen2.expert_count", Pair::U32(8))]), &["qwen2.expert_count", "8 experts"]),
         (with("llama", &[("llama.attention.causal", Pair::Bool(false))]), &["llama.attention.causal"]),
         (with("llama", &[("llama.attention.head_count_kv", Pair::U32s(vec![1, 2]))]), &["head_count_kv", "differs"]),
         (Writer { tensors: vec![], ..llama() }, &["no tensors"]),

@@ -28,6 +28,7 @@ impl BytePair {
         let byte_symbols = (0..=255).map(|byte| symbols.number(character_of(byte).to_string().as_bytes())).collect();
         let mut merges = PairTable::with_capacity(lines.len());
         let mut merged_text = Vec::new();
+        let mut last_merged = None;
         for (rank, line) in lines.iter().enumerate() {
             // The space is a separator, unless it comes first.
             let Some(space) = line.iter().skip(1).position(|byte| *byte == b' ').map(|position| position + 1) else {
@@ -38,7 +39,11 @@ impl BytePair {
             merged_text.extend_from_slice(left);
             merged_text.extend_from_slice(right);
             let (left, right) = (symbols.number(left), symbols.number(right));
-            merges.insert(Merge { left, right, rank: rank as u32, merged: symbols.number(&merged_text) });
+            // Most vocabularies list the merged tokens in the merges' order: no need to search for the next one.
+            let next = last_merged.map_or(0, |last: u32| last.saturating_add(1));
+            let merged = if vocabulary.text(next) == merged_text { next } else { symbols.number(&merged_text) };
+            last_merged = Some(merged);
+            merges.insert(Merge { left, right, rank: rank as u32, merged });
         }
         Ok(Self { pre_tokenizer, merges, byte_symbols, extra: symbols.extra })
     }
@@ -109,6 +114,8 @@ struct Symbols<'a> {
     extra: Strings,
     count: u32,
     index: StringIndex,
+    /// Short texts that were numbered last, by their bytes and length in one word: the same few stand in most merges.
+    recent: Vec<(u64, u32)>,
 }
 
 impl<'a> Symbols<'a> {
@@ -119,10 +126,26 @@ impl<'a> Symbols<'a> {
             extra: Strings::with_capacity(0),
             count: 0,
             index: StringIndex::with_capacity(3 * merges + 256),
+            recent: vec![(0, 0); RECENT],
         }
     }
 
     fn number(&mut self, text: &[u8]) -> u32 {
+        if text.is_empty() || text.len() > 7 {
+            return self.search(text);
+        }
+        let mut word = [0; 8];
+        word[..text.len()].copy_from_slice(text);
+        word[7] = text.len() as u8;
+        let key = u64::from_le_bytes(word);
+        let place = (key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as usize % RECENT;
+        if self.recent[place].0 != key {
+            self.recent[place] = (key, self.search(text));
+        }
+        self.recent[place].1
+    }
+
+    fn search(&mut self, text: &[u8]) -> u32 {
         if let Some(id) = self.vocabulary.find(text) {
             return id;
         }
@@ -139,6 +162,8 @@ impl<'a> Symbols<'a> {
         self.vocabulary.len() + number
     }
 }
+
+const RECENT: usize = 1 << 15;
 
 fn whole_word(vocabulary: &Vocabulary, word: &[u8], spelling: &mut Vec<u8>) -> Option<u32> {
     if word.len() > vocabulary.longest {

@@ -58,6 +58,9 @@ func perform(verb string, words []string) ([]string, error) {
 		model, err := worker.Load(words[0], int32(device))
 		return []string{fmt.Sprint(model.Handle)}, err
 	}
+	if fields, err, known := withWorker(verb, words); known {
+		return fields, err
+	}
 	handle, err := strconv.ParseUint(words[0], 10, 64)
 	if err != nil {
 		return nil, err

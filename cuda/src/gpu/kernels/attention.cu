@@ -131,7 +131,7 @@ template <uint32_t kind> __global__ void __launch_bounds__(block_threads) attend
         add_values<kind>(task, query, weights, factor, chains);
         __syncthreads();
         join_chains(chains, task.cache.value_size, task.outputs + number * task.cache.value_size);
-        __syncthreads();
+        /* The chains are written again only after the next head's barriers. */
     }
 }
 

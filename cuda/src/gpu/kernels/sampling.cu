@@ -120,7 +120,7 @@ struct Place {
 
 /* The key that puts the likeliest token first: the logit's bits, turned so that they rise as it falls. */
 struct Likelihood {
-    static constexpr unsigned digits = 4;
+    static constexpr int digits = 4;
     __device__ uint64_t operator()(float logit) const {
         const uint32_t bits = __float_as_uint(logit);
         return bits >> 31 != 0 ? bits : ~(bits | 0x80000000u);
@@ -129,7 +129,7 @@ struct Likelihood {
 
 /* The key that puts the token of the most typical surprise first. */
 struct Typicality {
-    static constexpr unsigned digits = 8;
+    static constexpr int digits = 8;
     double peak;
     double expected;
     __device__ uint64_t operator()(float logit) const {
@@ -139,7 +139,7 @@ struct Typicality {
 
 /* No key: the tokens' own order. */
 struct TokenOrder {
-    static constexpr unsigned digits = 0;
+    static constexpr int digits = 0;
     __device__ uint64_t operator()(float) const { return 0; }
 };
 
@@ -147,11 +147,11 @@ struct TokenOrder {
 template <typename KeyOf, typename MassOf> __device__ Place place_reaching(const Row &row, const KeyOf &key_of, const MassOf &mass, Mass target) {
     BLOCK_SHARED(Mass, bins, 256);
     BLOCK_SHARED(Mass, found, 2); /* digit, mass before it */
-    constexpr unsigned token_digits = 3;
+    constexpr int token_digits = 3;
     Place place{0, 0, false};
-    for (unsigned digit = 0; digit < KeyOf::digits + token_digits; digit++) {
-        const bool in_key = digit < KeyOf::digits;
-        const unsigned shift = 8 * (in_key ? KeyOf::digits - 1 - digit : KeyOf::digits + token_digits - 1 - digit);
+    for (int digit = 0; digit < KeyOf::digits + token_digits; digit++) {
+        const bool in_key = digit + 1 <= KeyOf::digits; /* there may be none */
+        const auto shift = static_cast<unsigned>(8 * (in_key ? KeyOf::digits - 1 - digit : KeyOf::digits + token_digits - 1 - digit));
         if (!in_key && row.vocabulary - 1 < 1u << shift && shift != 0) continue; /* this digit is 0 everywhere */
         for (unsigned bin = threadIdx.x; bin < 256; bin += block_threads) bins[bin] = 0;
         __syncthreads();

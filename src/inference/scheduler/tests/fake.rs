@@ -44,6 +44,8 @@ pub struct Controls {
     pub steps: AtomicUsize,
     pub prompt_rows: AtomicUsize,
     pub most_rows: AtomicUsize,
+    /// Prompt rows and decode rows of every step.
+    pub history: Mutex<Vec<(usize, usize)>>,
     /// Not 0: the engine chooses tokens itself.
     pub samples: AtomicUsize,
     /// Tokens to give in order of position instead of computed ones; past its end computed ones again.
@@ -111,6 +113,8 @@ impl Engine for FakeEngine {
     ) -> Result<Vec<Result<u32>>> {
         self.controls.steps.fetch_add(1, Ordering::Relaxed);
         self.controls.most_rows.fetch_max(rows.len(), Ordering::Relaxed);
+        let prompt_rows = rows.iter().filter(|row| matches!(row.role, Role::Prompt)).count();
+        self.controls.history.lock().push((prompt_rows, rows.len() - prompt_rows));
         assert_eq!(self.controls.panic.swap(0, Ordering::Relaxed), 0, "a fault that the test asked for");
         if let Some(error) = self.controls.fail_with.lock().take() {
             return Err(error);

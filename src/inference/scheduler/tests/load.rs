@@ -89,6 +89,33 @@ fn decoding_goes_on_while_a_long_prompt_is_read() {
 }
 
 #[test]
+fn a_long_prompt_never_stalls_others_for_more_than_one_chunk() {
+    let fixture = Fixture::new(700, 8, 8).slow(20);
+    let talkers: Vec<Session> = (0..3).map(|seed| fixture.start(job(prompt(seed, 5), 4000))).collect();
+    for talker in &talkers {
+        talker.next(None).unwrap();
+    }
+    std::thread::scope(|scope| {
+        for talker in &talkers {
+            scope.spawn(|| while !matches!(talker.next(None).unwrap(), Next::Event(Event::End { .. })) {});
+        }
+        fixture.controls.history.lock().clear();
+        read(&fixture.start(job(prompt(7, 4096), 1)));
+        for talker in &talkers {
+            talker.cancel();
+        }
+    });
+    let history = fixture.controls.history.lock();
+    let with_prompt = history.iter().filter(|(prompt_rows, _)| *prompt_rows > 0).count();
+    assert!(with_prompt >= 4096 / 128, "{with_prompt} steps");
+    // Every step of the long prompt has a token for each of the others, and is no longer than a chunk.
+    for (prompt_rows, decode_rows) in history.iter().filter(|(prompt_rows, _)| *prompt_rows > 0) {
+        assert_eq!(*decode_rows, 3);
+        assert!(*prompt_rows <= 128, "{prompt_rows} rows");
+    }
+}
+
+#[test]
 fn an_idle_scheduler_takes_no_steps() {
     let fixture = Fixture::new(4, 1, 1);
     read(&fixture.start(job(prompt(1, 4), 4)));
