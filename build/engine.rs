@@ -84,7 +84,7 @@ fn state_of_sources(gpu: Gpu, device_objects: &[PathBuf]) -> String {
 /// What device code may include: one change compiles all of it anew.
 fn device_headers() -> Vec<PathBuf> {
     let mut files = Vec::new();
-    for folder in ["cuda/src", "cuda/include"] {
+    for folder in ["cuda/src/gpu", "cuda/src/formats"] {
         collect(Path::new(folder), &|path| has_extension(path, "h"), &mut files);
     }
     files

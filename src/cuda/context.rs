@@ -65,7 +65,8 @@ impl CudaContext {
         Ok(CudaModel::new(model))
     }
 
-    /// Bytes of the device's memory that this process uses; on the CPU, what it has in RAM.
+    /// Bytes of the device's memory that this process uses; on the CPU, what it has in RAM. On a GPU by NVML, or, where that
+    /// does not tell, what this library has allocated; never what other processes use.
     #[must_use]
     pub fn process_vram_usage(&self) -> u64 {
         self.inner.get().map_or(0, |inner| inner.device.process_memory())

@@ -43,7 +43,9 @@ pub unsafe extern "C" fn worker_device_info(
     unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::device_info(device))) }
 }
 
-/// Tells how much of a device's memory this process uses: on the CPU, the memory that it has in RAM.
+/// Tells how much of a device's memory this process uses. On the CPU that is what it has in RAM; on a GPU what the driver
+/// counts (NVML), its context included, or, where the driver does not tell, what this library has allocated there. What all
+/// processes together use is another figure: total_memory less free_memory of worker_device_info().
 ///
 /// - device: WORKER_CPU, or a GPU's number from 0.
 /// - out_bytes: set to the bytes.

@@ -236,7 +236,8 @@ pub extern "C" fn cuda_get_vram_usage(model: *mut CudaModel) -> u64 {
     calls::silent(0, || calls::vram_usage(model as u64))
 }
 
-/// Tells how much of its device's memory this process uses; on the CPU, the memory that it has in RAM.
+/// Tells how much of its device's memory this process uses, as worker_device_process_memory() counts: on the CPU what it has
+/// in RAM, on a GPU never what other processes have there.
 ///
 /// - ctx: the context.
 ///

@@ -58,7 +58,9 @@ pub unsafe extern "C" fn worker_model_repair_residency(
 }
 
 /// Checks all models of this process, and reports as a JSON object: "resident" tells whether all are in place, and
-/// "models" has for each its handle, device, memory by purpose and what worker_model_check_residency() finds.
+/// "models" has for each its handle, device, memory by purpose and what worker_model_check_residency() finds. Its
+/// "device_memory" tells "process_bytes", what this process uses of the device, with "process_source", who counted that
+/// ("resident_set" on the CPU, "nvml", or "ledger": this library's own allocations), and "all_processes_bytes".
 ///
 /// - buffer: where the text goes, in UTF-8 with a NUL at its end; may be NULL with capacity 0.
 /// - capacity: bytes of buffer.
