@@ -89,7 +89,7 @@ fn engine_library() -> PathBuf {
 /// What the process uses of a GPU, as NVML tells it: another library stands in for NVML.
 #[test]
 fn gpu_nvml() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine_cpp/nvml");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine_cpp/in_nvml_s_place");
     std::fs::create_dir_all(&folder).unwrap();
     let mut link = Command::new(compiler());
     link.args(["-std=c++20", "-shared", "-fPIC"]).arg(root().join("cuda/tests/nvml/fake_nvml.cpp"));
