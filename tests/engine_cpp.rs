@@ -99,7 +99,7 @@ fn gpu_nvml() {
         ["cuda/src/gpu/nvml.cpp", "cuda/src/cuda_error.cpp", "cuda/tests/harness.cpp", "cuda/tests/nvml/nvml_test.cpp"];
     let sources: Vec<PathBuf> = sources.iter().map(|source| root().join(source)).collect();
     let path = format!("-Wl,-rpath,{}", folder.display());
-    run_program("nvml", &sources, &["-Wl,--disable-new-dtags", &path], &[]);
+    run_program("nvml_test", &sources, &["-Wl,--disable-new-dtags", &path], &[]);
 }
 
 /// The GPU's device, memory and failures, against the library's objects with the emulated machine in them.

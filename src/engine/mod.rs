@@ -28,7 +28,7 @@ pub use forward::{Output, Role, Row};
 pub(crate) use sampling::{not_finite, nothing_allowed};
 pub use sampling::{Sampling, TokenBias, TokenCount};
 pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};
-pub(crate) use wide::with_wide_vectors;
+pub(crate) use wide::{with_wide_vectors, WideWork};
 
 /// Positions that a page of the KV cache holds.
 pub const PAGE_TOKENS: u32 = raw::ENGINE_PAGE_TOKENS;

@@ -1,10 +1,10 @@
 //! A loaded model: its weights on a device, its tokenizer, and the scheduler that runs its sessions.
 
 mod capacity;
+mod texts;
 
-use std::panic::resume_unwind;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -12,6 +12,7 @@ use once_cell::sync::OnceCell;
 use parking_lot::FairMutex;
 
 use self::capacity::{context_of, kv_size, or_default, weight_bytes_per_token};
+use self::texts::{Texts, TextsReader};
 use super::constraint::{Constraint, ConstraintFactory};
 use super::embed::Pooling;
 use super::evaluation::{check_tokens, Evaluation};
@@ -29,7 +30,7 @@ use crate::engine::{
 use crate::error::{Code, Error, Result};
 use crate::event;
 use crate::model::chat::{ChatOptions, ChatTemplate};
-use crate::model::{self, GgufFile, Metadata, Tokenizer};
+use crate::model::{self, GgufFile, Tokenizer};
 
 /// How a model is loaded; the default of every field is its zero.
 #[derive(Debug, Clone, Default)]
@@ -109,36 +110,22 @@ impl Model {
         let weight_bytes_per_token = weight_bytes_per_token(&description, &tensors);
         let mut reported = 0;
         let backing: Arc<dyn Backing> = file.mapping.clone();
-        // A vocabulary of a hundred thousand tokens takes as long to read as the weights take to map: both at once.
-        let texts_failed = AtomicBool::new(false);
-        let (texts, weights) = std::thread::scope(|scope| {
-            let read_texts = || {
-                let texts = Texts::read(&file.metadata);
-                texts_failed.store(texts.is_err(), Ordering::Relaxed);
-                texts
-            };
-            let reading = std::thread::Builder::new().name("worker-texts".to_owned()).spawn_scoped(scope, read_texts);
-            // A copied file is memory of our own already; the engine need not copy it again.
-            let weights = Weights::load(
-                &device,
-                &description,
-                &tensors,
-                backing,
-                LoadMode::Map,
-                options.residency,
-                &mut |done, total| {
-                    log_progress(&name, &mut reported, done, total);
-                    progress(read_part + part(done, total) * (1.0 - read_part)) && !texts_failed.load(Ordering::Relaxed)
-                },
-            );
-            let texts = match reading {
-                Ok(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                // No more threads are allowed: then one after the other.
-                Err(_) => Texts::read(&file.metadata),
-            };
-            (texts, weights)
-        });
-        let Texts { tokenizer, chat_template } = texts?;
+        let file = Arc::new(file);
+        let reading = TextsReader::start(&file);
+        // A copied file is memory of our own already; the engine need not copy it again.
+        let weights = Weights::load(
+            &device,
+            &description,
+            &tensors,
+            backing,
+            LoadMode::Map,
+            options.residency,
+            &mut |done, total| {
+                log_progress(&name, &mut reported, done, total);
+                progress(read_part + part(done, total) * (1.0 - read_part)) && !reading.failed()
+            },
+        );
+        let Texts { tokenizer, chat_template } = reading.finish()?;
         let weights = weights?;
         drop(file);
         let weights = Arc::new(weights);
@@ -398,21 +385,6 @@ fn display_name(information: &serde_json::Value, path: &Path) -> String {
         || path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
         str::to_owned,
     )
-}
-
-/// What turns text into tokens and back.
-struct Texts {
-    tokenizer: Arc<Tokenizer>,
-    chat_template: Result<Option<ChatTemplate>>,
-}
-
-impl Texts {
-    fn read(metadata: &Metadata) -> Result<Self> {
-        let tokenizer = Arc::new(Tokenizer::from_metadata(metadata)?);
-        // A template that cannot be read is no reason not to load: only who chats will miss it.
-        let chat_template = ChatTemplate::from_metadata(metadata, &tokenizer);
-        Ok(Self { tokenizer, chat_template })
-    }
 }
 
 /// A record at every quarter.

@@ -9,22 +9,21 @@ namespace worker::cpu {
 namespace {
 
 /* One row's columns of a group's record. */
-template <typename Integer> void write_columns(const TileShape &shape, const Integer *q, std::byte *record, size_t lane) {
-    const size_t line = shape.lanes * 4; /* bytes */
-    std::byte *to = record + lane * 4;
-    for (size_t k = 0; k < shape.group; k += 4, q += 4, to += shape.kind == TileKind::Bytes ? line : 2 * line) {
-        if (shape.kind == TileKind::Bytes) {
+template <typename Integer, TileKind kind, size_t lanes, size_t group> inline void write_columns(const Integer *q, std::byte *to) {
+    constexpr size_t line = lanes * 4; /* bytes */
+    for (size_t k = 0; k < group; k += 4, q += 4, to += kind == TileKind::Bytes ? line : 2 * line) {
+        if constexpr (kind == TileKind::Bytes) {
             const int8_t bytes[4] = {static_cast<int8_t>(q[0]), static_cast<int8_t>(q[1]), static_cast<int8_t>(q[2]), static_cast<int8_t>(q[3])};
             std::memcpy(to, bytes, 4);
-        } else if (shape.kind == TileKind::Words) {
+        } else if constexpr (kind == TileKind::Words) {
             const int16_t words[4] = {q[0], q[1], q[2], q[3]};
             std::memcpy(to, words, 4);
             std::memcpy(to + line, words + 2, 4);
         } else {
             int8_t low[4], high[4];
             for (size_t i = 0; i < 4; i++) {
-                low[i] = static_cast<int8_t>(q[i] & 255);
-                high[i] = static_cast<int8_t>((q[i] - low[i]) / 256);
+                low[i] = static_cast<int8_t>(q[i]);
+                high[i] = static_cast<int8_t>((q[i] + 128) >> 8);
             }
             std::memcpy(to, low, 4);
             std::memcpy(to + line, high, 4);
@@ -44,32 +43,42 @@ void write_scales(const TileShape &shape, float d, int32_t sum, std::byte *scale
     }
 }
 
-template <typename Integer>
-void interleave(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
-    const ChainStarts starts(all_columns / shape.group);
-    const size_t record_bytes = tile_record_bytes(shape), scales_at = record_bytes - size_t{shape.lanes} * 8;
-    for (uint64_t group = 0; group < columns / shape.group; group++) {
-        const uint64_t number = first / shape.group + group;
-        std::byte *record = tile + (starts.start[number % chain_count] + number / chain_count) * record_bytes;
-        if (rows.size() < shape.lanes) std::memset(record, 0, record_bytes);
-        for (size_t lane = 0; lane < rows.size(); lane++) {
-            const IntegerRow<Integer> row(rows[lane], columns);
-            int32_t sum = row.sums[group * shape.group / 16];
-            if (shape.group == 32) sum += row.sums[group * 2 + 1];
-            write_columns(shape, row.q + group * shape.group, record, lane);
-            write_scales(shape, row.d[group * shape.group / 32], sum, record + scales_at, lane);
+template <typename Integer, TileKind kind, size_t lanes, size_t group>
+void interleave_all(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
+    const ChainStarts starts(all_columns / group);
+    const size_t record_bytes = tile_record_bytes(shape), scales_at = record_bytes - lanes * 8;
+    if (rows.size() < lanes)
+        for (uint64_t g = first / group; g < (first + columns) / group; g++)
+            std::memset(tile + (starts.start[g % chain_count] + g / chain_count) * record_bytes, 0, record_bytes);
+    for (size_t lane = 0; lane < rows.size(); lane++) {
+        const IntegerRow<Integer> row(rows[lane], columns);
+        for (uint64_t g = 0; g < columns / group; g++) {
+            const uint64_t number = first / group + g;
+            std::byte *record = tile + (starts.start[number % chain_count] + number / chain_count) * record_bytes;
+            const int32_t sum = group == 32 ? row.sums[2 * g] + row.sums[2 * g + 1] : row.sums[g];
+            write_columns<Integer, kind, lanes, group>(row.q + g * group, record + lane * 4);
+            write_scales(shape, row.d[g * group / 32], sum, record + scales_at, lane);
         }
     }
+}
+
+template <typename Integer, TileKind kind>
+void interleave(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
+    const auto all = shape.lanes == 8 ? shape.group == 16 ? interleave_all<Integer, kind, 8, 16> : interleave_all<Integer, kind, 8, 32>
+                     : shape.group == 16 ? interleave_all<Integer, kind, 16, 16> : interleave_all<Integer, kind, 16, 32>;
+    all(shape, rows, first, columns, all_columns, tile);
 }
 
 } // namespace
 
 void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
-    interleave<int8_t>(shape, rows, first, columns, all_columns, tile);
+    const auto one = shape.kind == TileKind::Bytes ? interleave<int8_t, TileKind::Bytes> : interleave<int8_t, TileKind::Words>;
+    one(shape, rows, first, columns, all_columns, tile);
 }
 
 void interleave_words(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
-    interleave<int16_t>(shape, rows, first, columns, all_columns, tile);
+    const auto one = shape.kind == TileKind::HighLow ? interleave<int16_t, TileKind::HighLow> : interleave<int16_t, TileKind::Words>;
+    one(shape, rows, first, columns, all_columns, tile);
 }
 
 } // namespace worker::cpu

@@ -50,6 +50,14 @@ INLINE Lanes to_bfloats(Lanes lanes, std::byte *to) {
     return load(values);
 }
 
+INLINE void transpose(Lanes (&rows)[16]) {
+    float values[16][16];
+    for (unsigned i = 0; i < 16; i++) store(values[i], rows[i]);
+    for (unsigned i = 0; i < 16; i++)
+        for (unsigned j = 0; j < i; j++) std::swap(values[i][j], values[j][i]);
+    for (unsigned i = 0; i < 16; i++) rows[i] = load(values[i]);
+}
+
 #include "../model/matrix_unit.inc"
 
 #include "../../src/cpu/isa_matrix_tiles.inc"
@@ -79,8 +87,8 @@ struct Problem {
 
     bool is_float() const { return traits_of(type).block_length == 1; }
 
-    /* Of activation rows [first, first + vectors), weight rows [first_row, last_row). */
-    void multiply(uint64_t first, uint64_t vectors, uint64_t first_row, uint64_t last_row, Outputs &outputs) const {
+    /* Of activation rows [first, first + vectors), weight rows [first_row, last_row); by the model, or by what there is. */
+    void multiply(bool real, uint64_t first, uint64_t vectors, uint64_t first_row, uint64_t last_row, Outputs &outputs) const {
         const TileShape shape{is_float() ? TileKind::BfloatPairs : TileKind::Bfloats, 16, 0, 0};
         const size_t bytes = tile_bytes(shape, columns), tiles = (vectors + 15) / 16;
         const Aligned tile = aligned(bytes * tiles), scratch = aligned(UnitScratch::floats * sizeof(float));
@@ -93,21 +101,21 @@ struct Problem {
         }
         for (uint64_t v = 0; v < vectors; v += 16)
             for (uint64_t column = 0; column < columns; column += tile_segment)
-                interleave_bfloats(shape, inputs.data() + v, std::min<uint64_t>(16, vectors - v), column, std::min(tile_segment, columns - column),
-                                   static_cast<std::byte *>(tile.get()) + v / 16 * bytes);
-        unit_product<ModelUnit>({type, Role::Prompt, PreparedForm::Bfloats, weights.data(), row_bytes(type, columns), columns, first_row, last_row, bias.data(), nullptr,
+                (real ? amx::interleave : interleave_bfloats)(shape, inputs.data() + v, std::min<uint64_t>(16, vectors - v), column,
+                                                              std::min(tile_segment, columns - column), static_cast<std::byte *>(tile.get()) + v / 16 * bytes);
+        (real ? amx::product : unit_product<ModelUnit>)({type, Role::Prompt, PreparedForm::Bfloats, weights.data(), row_bytes(type, columns), columns, first_row, last_row, bias.data(), nullptr,
                                  places.data(), vectors, static_cast<float *>(scratch.get()), shape, static_cast<const std::byte *>(tile.get())});
     }
 };
 
-void check(const Problem &problem) {
+void check_by(bool real, const Problem &problem) {
     const std::string name = std::string(traits_of(problem.type).name) + " " + std::to_string(problem.rows) + "x" + std::to_string(problem.columns) + " by " +
                              std::to_string(problem.count);
     Problem::Outputs together(problem.count, std::vector<float>(problem.rows)), apart = together;
-    problem.multiply(0, problem.count, 0, problem.rows, together);
+    problem.multiply(real, 0, problem.count, 0, problem.rows, together);
     for (uint64_t first = 0, vectors = 1; first < problem.count; first += vectors, vectors = vectors * 2 + 1)
         for (uint64_t row = 0, part = 3; row < problem.rows; row += part, part = part * 4)
-            problem.multiply(first, std::min(vectors, problem.count - first), row, std::min(problem.rows, row + part), apart);
+            problem.multiply(real, first, std::min(vectors, problem.count - first), row, std::min(problem.rows, row + part), apart);
     if (together != apart) harness::fail(__FILE__, __LINE__, name + ": a row depends on its company");
 
     std::vector<float> expanded(problem.columns);
@@ -126,6 +134,11 @@ void check(const Problem &problem) {
                 harness::fail(__FILE__, __LINE__, name + ": row " + std::to_string(row) + " gives " + std::to_string(together[i][row]) + ", the exact sum is " + std::to_string(sum));
         }
     }
+}
+
+void check(const Problem &problem) {
+    check_by(false, problem);
+    if (matrix_unit_state() == MatrixUnitState::Works) check_by(true, problem);
 }
 
 } // namespace

@@ -3,8 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::exponential::{block_masses, log_sum, BLOCK};
-use crate::engine::{not_finite, nothing_allowed, with_wide_vectors};
+use super::exponential::{block_masses, log_sum, on_each_block, BlockWork, BLOCK};
+use crate::engine::{not_finite, nothing_allowed};
 use crate::error::Result;
 
 /// A token that is still in the running.
@@ -49,12 +49,9 @@ impl<'a> Distribution<'a> {
     }
 
     fn indexed(logits: Cow<'a, [f32]>) -> Self {
-        let mut block_maxima = vec![0.0; logits.len().div_ceil(BLOCK)];
-        with_wide_vectors(|| {
-            for (maximum, block) in block_maxima.iter_mut().zip(logits.chunks(BLOCK)) {
-                *maximum = block_maximum(block);
-            }
-        });
+        let mut work = BlockMaxima(vec![0.0; logits.len().div_ceil(BLOCK)]);
+        on_each_block(&logits, &mut work);
+        let BlockMaxima(block_maxima) = work;
         let maximum =
             block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
         Self { logits, block_maxima, maximum }
@@ -113,6 +110,17 @@ impl<'a> Distribution<'a> {
         candidates
     }
 
+    /// The same with the tokens forbidden whose logit is below `threshold`.
+    pub(super) fn without_below<'b>(&self, threshold: f32) -> Distribution<'b> {
+        let keep = |&logit: &f32| if logit >= threshold { logit } else { f32::NEG_INFINITY };
+        Distribution::of_finite(self.logits.iter().map(keep).collect())
+    }
+
+    /// About how many tokens have at least this logit; never too few.
+    pub(super) fn most_at_least(&self, threshold: f32) -> usize {
+        self.block_maxima.iter().filter(|maximum| **maximum >= threshold).count() * BLOCK
+    }
+
     /// The `count` likeliest tokens, likeliest first; fewer where fewer are allowed.
     pub(super) fn top(&self, count: usize) -> Vec<Candidate> {
         let mut candidates = if count >= self.block_maxima.len() {
@@ -135,23 +143,30 @@ impl<'a> Distribution<'a> {
     }
 }
 
-/// The largest logit; NaN if there is any.
-#[inline(always)]
-fn block_maximum(block: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; 8];
-    let mut poison = [0f32; 8];
-    let mut take = |chunk: &[f32]| {
-        for ((lane, poison), &logit) in lanes.iter_mut().zip(&mut poison).zip(chunk) {
-            *lane = if logit > *lane { logit } else { *lane };
-            // 0 unless the logit is NaN or infinite; negative infinity is allowed and is taken out first.
-            *poison += if logit == f32::NEG_INFINITY { 0.0 } else { logit * 0.0 };
+/// The largest logit of each block; NaN if there is any, or a positive infinity.
+struct BlockMaxima(Vec<f32>);
+
+impl BlockWork for BlockMaxima {
+    #[inline(always)]
+    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+        let mut lanes = [f32::NEG_INFINITY; 16];
+        let mut poison = [0f32; 16];
+        for chunk in block.as_chunks::<16>().0 {
+            for ((lane, poison), &logit) in lanes.iter_mut().zip(&mut poison).zip(chunk) {
+                *lane = if logit > *lane { logit } else { *lane };
+                // 0 unless the logit is NaN or infinite; negative infinity is allowed and is taken out first.
+                *poison += if logit == f32::NEG_INFINITY { 0.0 } else { logit * 0.0 };
+            }
         }
-    };
-    let mut chunks = block.chunks_exact(8);
-    chunks.by_ref().for_each(&mut take);
-    take(chunks.remainder());
-    let maximum = lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    maximum + poison.iter().sum::<f32>()
+        // By halves, which is done in vectors too.
+        for half in [8, 4, 2, 1] {
+            for lane in 0..half {
+                lanes[lane] = if lanes[lane + half] > lanes[lane] { lanes[lane + half] } else { lanes[lane] };
+                poison[lane] += poison[lane + half];
+            }
+        }
+        self.0[number] = lanes[0] + poison[0];
+    }
 }
 
 #[cfg(test)]

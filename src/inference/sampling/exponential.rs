@@ -1,6 +1,6 @@
 //! Sums of exponentials over a whole vocabulary, fast enough to be done for every token.
 
-use crate::engine::with_wide_vectors;
+use crate::engine::{with_wide_vectors, WideWork};
 
 /// Logits in one block; a block's sum and maximum stand for it in later searches.
 pub(super) const BLOCK: usize = 64;
@@ -42,24 +42,76 @@ pub(super) fn mass(weight: f32) -> u64 {
 /// The mass of a weight of 1. The vocabulary's 2^24 tokens at most cannot overflow a sum.
 pub(super) const UNIT: f64 = (1u64 << 38) as f64;
 
+/// Work on a vocabulary's logits, block by block. `block` must be `#[inline(always)]`, so that it is compiled for wide
+/// vectors.
+pub(super) trait BlockWork {
+    /// Takes the block of this number.
+    fn block(&mut self, number: usize, block: &[f32; BLOCK]);
+}
+
+/// Has `work` done on each block; the last one is filled up with forbidden logits. Blocks of one known length are what
+/// compilers vectorise best.
+pub(super) fn on_each_block(logits: &[f32], work: &mut impl BlockWork) {
+    with_wide_vectors(OnEachBlock { logits, work });
+}
+
+struct OnEachBlock<'a, Work> {
+    logits: &'a [f32],
+    work: &'a mut Work,
+}
+
+impl<Work: BlockWork> WideWork for OnEachBlock<'_, Work> {
+    type Answer = ();
+
+    #[inline(always)]
+    fn run(self) {
+        let (blocks, rest) = self.logits.as_chunks::<BLOCK>();
+        for (number, block) in blocks.iter().enumerate() {
+            self.work.block(number, block);
+        }
+        if !rest.is_empty() {
+            let mut last = [f32::NEG_INFINITY; BLOCK];
+            last[..rest.len()].copy_from_slice(rest);
+            self.work.block(blocks.len(), &last);
+        }
+    }
+}
+
 /// The masses of e^((logit - maximum) * scale), summed over each block of `logits`.
 pub(super) fn block_masses(logits: &[f32], maximum: f32, scale: f32) -> Vec<u64> {
-    let mut masses = vec![0; logits.len().div_ceil(BLOCK)];
-    with_wide_vectors(|| {
-        for (mass, block) in masses.iter_mut().zip(logits.chunks(BLOCK)) {
-            *mass = block_mass(block, maximum, scale);
+    let mut work = BlockMasses { maximum, scale, sums: vec![0; logits.len().div_ceil(BLOCK)] };
+    on_each_block(logits, &mut work);
+    work.sums
+}
+
+struct BlockMasses {
+    maximum: f32,
+    scale: f32,
+    sums: Vec<u64>,
+}
+
+impl BlockWork for BlockMasses {
+    #[inline(always)]
+    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+        let (mut high, mut low) = (0, 0);
+        for &logit in block {
+            let parts = mass_parts(exponential((logit - self.maximum) * self.scale));
+            high += parts.0;
+            low += parts.1;
         }
-    });
-    masses
+        self.sums[number] = ((i64::from(high) << 23) + i64::from(low)) as u64;
+    }
 }
 
 /// The [`mass`] of e^(logit - maximum) for each logit of a block.
 #[inline(always)]
-pub(super) fn masses(block: &[f32], maximum: f32, masses: &mut [u64; BLOCK]) {
+pub(super) fn masses(block: &[f32; BLOCK], maximum: f32) -> [u64; BLOCK] {
+    let mut masses = [0; BLOCK];
     for (mass, &logit) in masses.iter_mut().zip(block) {
         let (high, low) = mass_parts(exponential(logit - maximum));
         *mass = ((i64::from(high) << 23) + i64::from(low)) as u64;
     }
+    masses
 }
 
 /// [`mass`] in two parts that straight-line single precision has exactly: 15 bits, then 23.
@@ -73,45 +125,35 @@ fn mass_parts(weight: f32) -> (i32, i32) {
     ((shifted.to_bits() - ROUND.to_bits()) as i32, rest.to_bits() as i32 - ROUND.to_bits() as i32)
 }
 
-/// The sum of [`mass`] over a block.
-#[inline(always)]
-fn block_mass(block: &[f32], maximum: f32, scale: f32) -> u64 {
-    let (mut high, mut low) = ([0i32; 8], [0i32; 8]);
-    let mut add = |chunk: &[f32]| {
-        for ((high, low), &logit) in high.iter_mut().zip(&mut low).zip(chunk) {
-            let parts = mass_parts(exponential((logit - maximum) * scale));
-            *high += parts.0;
-            *low += parts.1;
-        }
-    };
-    let (chunks, rest) = block.as_chunks::<8>();
-    chunks.iter().for_each(|chunk| add(chunk));
-    add(rest);
-    let total = |lanes: [i32; 8]| lanes.iter().map(|&lane| i64::from(lane)).sum::<i64>();
-    ((total(high) << 23) + total(low)) as u64
-}
-
 /// The natural logarithm of the sum of e^logit, exact to double rounding of single-precision terms.
 pub(super) fn log_sum(logits: &[f32], maximum: f32) -> f64 {
-    let total = with_wide_vectors(|| logits.chunks(BLOCK).map(|block| block_sum(block, maximum)).sum::<f64>());
-    f64::from(maximum) + total.ln()
+    let mut work = Sum { maximum, total: 0.0 };
+    on_each_block(logits, &mut work);
+    f64::from(maximum) + work.total.ln()
 }
 
-#[inline(always)]
-fn block_sum(block: &[f32], maximum: f32) -> f64 {
-    // Eight lanes with a fixed assignment: vectorised, and the same order on every machine. A lane adds at most eight
-    // terms, so single precision loses no more than the terms themselves have.
-    let mut lanes = [0f32; 8];
-    let (chunks, rest) = block.as_chunks::<8>();
-    for chunk in chunks {
-        for (lane, &logit) in lanes.iter_mut().zip(chunk) {
-            *lane += exponential(logit - maximum);
+struct Sum {
+    maximum: f32,
+    total: f64,
+}
+
+impl BlockWork for Sum {
+    #[inline(always)]
+    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
+        // Eight lanes with a fixed assignment: vectorised, and the same order on every machine. A lane adds eight terms,
+        // so single precision loses no more than the terms themselves have.
+        let mut lanes = [0f32; 8];
+        for chunk in block.as_chunks::<8>().0 {
+            for (lane, &logit) in lanes.iter_mut().zip(chunk) {
+                *lane += exponential(logit - self.maximum);
+            }
         }
+        let mut sum = 0.0;
+        for lane in lanes {
+            sum += f64::from(lane);
+        }
+        self.total += sum;
     }
-    for (lane, &logit) in lanes.iter_mut().zip(rest) {
-        *lane += exponential(logit - maximum);
-    }
-    lanes.iter().map(|&lane| f64::from(lane)).sum()
 }
 
 #[cfg(test)]

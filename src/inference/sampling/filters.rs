@@ -4,9 +4,8 @@
 //! was found. Every filter keeps at least one.
 
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{exponential, mass, masses, BLOCK};
+use super::exponential::{exponential, mass, masses, on_each_block, BlockWork, BLOCK};
 use super::shares::{keep_first, Order};
-use crate::engine::with_wide_vectors;
 
 /// What is left to draw from.
 pub(super) enum Remaining<'a> {
@@ -85,7 +84,13 @@ impl<'a> Remaining<'a> {
     /// Keeps the tokens at least `fraction` as likely as the likeliest.
     pub(super) fn min_p(self, fraction: f32) -> Self {
         match self {
-            Self::All(distribution) => Self::Some(distribution.at_least(threshold(distribution.maximum(), fraction))),
+            Self::All(distribution) => {
+                let threshold = threshold(distribution.maximum(), fraction);
+                if distribution.most_at_least(threshold) > LIKELY_ENOUGH * 8 {
+                    return Self::All(distribution.without_below(threshold));
+                }
+                Self::Some(distribution.at_least(threshold))
+            }
             Self::Some(mut candidates) => {
                 let threshold = threshold(maximum(&candidates), fraction);
                 candidates.retain(|candidate| candidate.logit >= threshold);
@@ -147,19 +152,25 @@ fn weighted_excess(mass: u64, logit: f32, maximum: f32) -> u64 {
 
 /// The mass of all tokens, and the sum of their weighted excesses.
 fn total_surprise(distribution: &Distribution) -> (u64, u64) {
-    let maximum = distribution.maximum();
-    with_wide_vectors(|| {
-        let mut of_block = [0; BLOCK];
-        let (mut total, mut weighted) = (0, 0);
-        for block in distribution.logits().chunks(BLOCK) {
-            masses(block, maximum, &mut of_block);
-            for (&mass, &logit) in of_block.iter().zip(block) {
-                total += mass;
-                weighted += weighted_excess(mass, logit, maximum);
-            }
+    let mut work = TotalSurprise { maximum: distribution.maximum(), total: 0, weighted: 0 };
+    on_each_block(distribution.logits(), &mut work);
+    (work.total, work.weighted)
+}
+
+struct TotalSurprise {
+    maximum: f32,
+    total: u64,
+    weighted: u64,
+}
+
+impl BlockWork for TotalSurprise {
+    #[inline(always)]
+    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
+        for (mass, &logit) in masses(block, self.maximum).into_iter().zip(block) {
+            self.total += mass;
+            self.weighted += weighted_excess(mass, logit, self.maximum);
         }
-        (total, weighted)
-    })
+    }
 }
 
 /// The least sum that is more than the share.

@@ -4,9 +4,8 @@
 //! tokens are looked at one by one. Masses are whole numbers, so the answer is that of a full sort.
 
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{masses, BLOCK};
+use super::exponential::{masses, on_each_block, BlockWork, BLOCK};
 use super::filters::{fewest_reaching, Ranked};
-use crate::engine::with_wide_vectors;
 
 /// An order of tokens by their logits.
 pub(super) trait Order: Copy {
@@ -21,26 +20,10 @@ pub(super) trait Order: Copy {
 pub(super) fn keep_first<'a>(distribution: &Distribution<'_>, order: impl Order, target: u64) -> Distribution<'a> {
     let maximum = distribution.maximum();
     let (bucket, before) = bucket_reaching(distribution, order, target);
-    let mut kept: Vec<f32> = Vec::with_capacity(distribution.logits().len());
-    let mut within: Vec<Candidate> = Vec::new();
-    with_wide_vectors(|| {
-        let mut buckets = [0u32; BLOCK];
-        for (number, block) in distribution.logits().chunks(BLOCK).enumerate() {
-            buckets_of(block, order, &mut buckets);
-            kept.extend(
-                block.iter().zip(&buckets).map(|(&logit, &of)| if of < bucket { logit } else { f32::NEG_INFINITY }),
-            );
-            if buckets[..block.len()].contains(&bucket) {
-                let first = number * BLOCK;
-                let tokens = block.iter().zip(&buckets).zip(first as u32..);
-                within.extend(
-                    tokens
-                        .filter(|((logit, of), _)| **of == bucket && **logit > f32::NEG_INFINITY)
-                        .map(|((&logit, _), token)| Candidate { token, logit }),
-                );
-            }
-        }
-    });
+    let mut sift =
+        Sift { order, bucket, kept: vec![f32::NEG_INFINITY; distribution.logits().len()], within: Vec::new() };
+    on_each_block(distribution.logits(), &mut sift);
+    let Sift { mut kept, within, .. } = sift;
     let mut ranked: Vec<Ranked> =
         within.into_iter().map(|candidate| Ranked::new(order.rank(candidate.logit), candidate, maximum)).collect();
     let count = fewest_reaching(&mut ranked, target - before);
@@ -52,21 +35,10 @@ pub(super) fn keep_first<'a>(distribution: &Distribution<'_>, order: impl Order,
 
 /// The bucket in which the masses reach `target`, and the mass of those before it.
 fn bucket_reaching(distribution: &Distribution<'_>, order: impl Order, target: u64) -> (u32, u64) {
-    // Neighbours are often in one bucket: with some sums for each, adding to one need not wait for the addition before.
-    let mut sums = vec![[0u64; SUMS]; BUCKETS];
-    let maximum = distribution.maximum();
-    with_wide_vectors(|| {
-        let (mut buckets, mut of_block) = ([0u32; BLOCK], [0u64; BLOCK]);
-        for block in distribution.logits().chunks(BLOCK) {
-            buckets_of(block, order, &mut buckets);
-            masses(block, maximum, &mut of_block);
-            for (place, (&bucket, &mass)) in buckets.iter().zip(&of_block).enumerate().take(block.len()) {
-                sums[bucket as usize % BUCKETS][place % SUMS] += mass;
-            }
-        }
-    });
+    let mut fill = Fill { maximum: distribution.maximum(), order, sums: vec![[0; SUMS]; BUCKETS] };
+    on_each_block(distribution.logits(), &mut fill);
     let mut before = 0;
-    for (bucket, sums) in sums.iter().enumerate() {
+    for (bucket, sums) in fill.sums.iter().enumerate() {
         let mass: u64 = sums.iter().sum();
         if before + mass >= target {
             return (bucket as u32, before);
@@ -76,11 +48,67 @@ fn bucket_reaching(distribution: &Distribution<'_>, order: impl Order, target: u
     (BUCKETS as u32 - 1, before)
 }
 
-#[inline(always)]
-fn buckets_of(block: &[f32], order: impl Order, buckets: &mut [u32; BLOCK]) {
-    for (bucket, &logit) in buckets.iter_mut().zip(block) {
-        *bucket = (order.distance(logit) * (BUCKETS as f32 / FAR)).min(BUCKETS as f32 - 1.0) as i32 as u32;
+/// Adds every token's mass to its bucket's. Neighbours are often in one bucket: with some sums for each, adding to one
+/// need not wait for the addition before.
+struct Fill<By> {
+    maximum: f32,
+    order: By,
+    sums: Vec<[u64; SUMS]>,
+}
+
+impl<By: Order> BlockWork for Fill<By> {
+    #[inline(always)]
+    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
+        let buckets = buckets_of(block, self.order);
+        let masses = masses(block, self.maximum);
+        for (place, (&bucket, &mass)) in buckets.iter().zip(&masses).enumerate() {
+            self.sums[bucket as usize % BUCKETS][place % SUMS] += mass;
+        }
     }
+}
+
+/// Keeps what is in the buckets before this one, and finds what is in it.
+struct Sift<By> {
+    order: By,
+    bucket: u32,
+    kept: Vec<f32>,
+    within: Vec<Candidate>,
+}
+
+impl<By: Order> BlockWork for Sift<By> {
+    #[inline(always)]
+    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+        let buckets = buckets_of(block, self.order);
+        let mut kept = [f32::NEG_INFINITY; BLOCK];
+        let mut hits = 0;
+        for ((kept, &logit), &bucket) in kept.iter_mut().zip(block).zip(&buckets) {
+            *kept = if bucket < self.bucket { logit } else { f32::NEG_INFINITY };
+            hits += u32::from(bucket == self.bucket);
+        }
+        let first = number * BLOCK;
+        let length = self.kept.len().min(first + BLOCK) - first;
+        self.kept[first..first + length].copy_from_slice(&kept[..length]);
+        if hits > 0 {
+            for (place, (&logit, &bucket)) in block.iter().zip(&buckets).enumerate() {
+                if bucket == self.bucket && logit > f32::NEG_INFINITY {
+                    self.within.push(Candidate { token: (first + place) as u32, logit });
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn buckets_of(block: &[f32; BLOCK], order: impl Order) -> [u32; BLOCK] {
+    // As in `exponential`: rounds to the nearest whole number, which the low bits then hold.
+    const ROUND: f32 = 12_582_912.0;
+    const LAST: f32 = BUCKETS as f32 - 1.0;
+    let mut buckets = [0; BLOCK];
+    for (bucket, &logit) in buckets.iter_mut().zip(block) {
+        let place = order.distance(logit) * (BUCKETS as f32 / FAR);
+        *bucket = ((if place < LAST { place } else { LAST }) + ROUND).to_bits() - ROUND.to_bits();
+    }
+    buckets
 }
 
 /// Masses are below half a unit beyond this distance from the maximum: e^-27 is less than 2^-38.
