@@ -16,6 +16,14 @@ namespace {
  * workspace to tens of megabytes. Rows depend on their predecessors only through the cache, so this is no rounding matter. */
 constexpr uint64_t rows_at_once = 256;
 
+/* Over fewer columns the rounding of activations averages out less, and such models are fast with all bits as well. */
+constexpr uint32_t narrow_width = 768;
+
+Arithmetic arithmetic_of(const engine_model_description &d, const KvCache &cache) {
+    if (cache.kind() == KvKind::F32) return Arithmetic::Exact;
+    return d.experts != 0 || d.width < narrow_width ? Arithmetic::Careful : Arithmetic::Fast;
+}
+
 } // namespace
 
 CpuForward::CpuForward(const engine_model_description &description, std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner)
@@ -55,7 +63,7 @@ float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t 
     const std::span<const engine_row> rows(batch.rows + first, count);
     attention_.begin(rows, batch.page_tables, cache);
     workspace_.reserve(count, needs());
-    products_.use(cache.kind() == KvKind::F32 ? Arithmetic::Exact : d_.experts != 0 ? Arithmetic::Careful : Arithmetic::Fast, workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
+    products_.use(arithmetic_of(d_, cache), workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
     order_rows(rows, order_);
     embed(rows);
     for (uint32_t layer = 0; layer < d_.layers; layer++) run_layer(layer, rows);

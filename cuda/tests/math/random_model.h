@@ -82,11 +82,14 @@ inline void add_attention(RandomModel &model, int32_t layer, worker::TensorType 
     model.add(prefix + "attn_sinks.weight", ENGINE_ATTENTION_SINKS, layer, TensorType::F32, d.heads);
 }
 
+constexpr uint32_t wide = 1024; /* enough for prompt rows in the fastest arithmetic */
+
 /* llama's kind: gated, no biases, no windows. */
-inline RandomModel dense_model(worker::TensorType type) {
+inline RandomModel dense_model(worker::TensorType type, uint32_t width = 64) {
     using worker::TensorType;
     RandomModel model;
     model.description = small_description();
+    model.description.width = width;
     const engine_model_description &d = model.description;
     model.add("token_embd.weight", ENGINE_TOKEN_EMBEDDING, -1, type, d.width, d.vocabulary);
     model.add("output_norm.weight", ENGINE_OUTPUT_NORM, -1, TensorType::F32, d.width);
