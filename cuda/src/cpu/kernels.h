@@ -22,9 +22,9 @@ namespace worker::cpu {
  * reading of the weights. A row's arithmetic follows its role, so a kernel may be chosen for each. */
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
-/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights: to 16 bits for
- * decode rows, which wait for memory anyway, and to 8 for prompt rows. Careful takes 16 bits for both: where experts are
- * chosen by what the products give, 8 choose others too often, and in narrow models they come near the tolerated error. */
+/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits. Careful
+ * takes 16: where experts are chosen by what the products give, 8 choose others too often, and in narrow models they come near
+ * the tolerated error. */
 enum class Arithmetic : uint32_t { Exact, Careful, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
