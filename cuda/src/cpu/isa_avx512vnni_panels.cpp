@@ -51,10 +51,10 @@ struct NibbleTable {
 #include "isa_panel_fill_vnni.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured). Bytes are not streamed. */
+/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured). */
 bool has_tiles(PreparedForm form, uint64_t count) {
     constexpr uint64_t more_than_streamed = 7;
-    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+    return form != PreparedForm::Floats && count >= more_than_streamed;
 }
 
 } // namespace
@@ -62,7 +62,8 @@ bool has_tiles(PreparedForm form, uint64_t count) {
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
     if (!has_tiles(form, count)) return shape;
-    const TileKind kind = form != PreparedForm::Bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
+    const bool bytes = plain_form(form) == PreparedForm::Bytes;
+    const TileKind kind = !bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
     with_quantised_type(type, [&]<TensorType known>() { shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset}; });
     return shape;
 }

@@ -32,13 +32,25 @@ enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
-    /* Words as a path's own kernels for decode rows like them, for types with groups of 32 and of 16; only from and for the
-     * same table. */
-    StreamOf32,
-    StreamOf16,
+    /* Bytes and Words as a path's own kernels for few rows like them; only from and for the same table. */
+    ByteStreamOf32,
+    ByteStreamOf16,
+    WordStreamOf32,
+    WordStreamOf16,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 5; /* that rows have by themselves */
+constexpr size_t prepared_forms = 7; /* that rows have by themselves */
+
+/* The form with the same numbers in the columns' order, which tiles are made of. */
+constexpr PreparedForm plain_form(PreparedForm form) {
+    switch (form) {
+    case PreparedForm::ByteStreamOf32:
+    case PreparedForm::ByteStreamOf16: return PreparedForm::Bytes;
+    case PreparedForm::WordStreamOf32:
+    case PreparedForm::WordStreamOf16: return PreparedForm::Words;
+    default: return form;
+    }
+}
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
@@ -145,7 +157,7 @@ struct KernelTable {
     void (*product)(const ProductTask &task);
 
     /* The tiles that are best for so many rows, whose prepared form this is, or none: product() is then. Both give the same
-     * bits. Tiles are of bf16 where the form is Bfloats, of bytes where it is Bytes, and of words with any other but Floats. */
+     * bits. */
     TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
     size_t (*tile_scratch)(uint64_t columns);
     void (*tile_product)(const ProductTask &task);
