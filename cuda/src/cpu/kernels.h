@@ -22,10 +22,9 @@ namespace worker::cpu {
  * reading of the weights. A row's arithmetic follows its role, so a kernel may be chosen for each. */
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
-/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits. Careful
- * takes 16: where experts are chosen by what the products give, 8 choose others too often, and in narrow models they come near
- * the tolerated error. */
-enum class Arithmetic : uint32_t { Exact, Careful, Fast };
+/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
+ * to 16. Fine does as Careful but where there is something faster with more bits than 8. */
+enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
 enum class PreparedForm : uint32_t {
