@@ -23,7 +23,8 @@ namespace worker::cpu {
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
 /* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
- * to 16. Fine does as Careful but where there is something faster with more bits than 8. */
+ * to 16. Fine is for the products that make half of the error: as Careful, but as Fast for types with blocks of 256, whose
+ * tolerated error is larger, and with a unit for bf16, which has more bits than 8, where there is one. */
 enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
