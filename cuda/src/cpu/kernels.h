@@ -35,19 +35,23 @@ enum class PreparedForm : uint32_t {
     /* Bytes and Words as a path's own kernels for few rows like them; only from and for the same table. */
     ByteStreamOf32,
     ByteStreamOf16,
+    ByteStreamOfPairs,
     WordStreamOf32,
     WordStreamOf16,
+    WordStreamOfPairs,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 7; /* that rows have by themselves */
+constexpr size_t prepared_forms = 9; /* that rows have by themselves */
 
 /* The form with the same numbers in the columns' order, which tiles are made of. */
 constexpr PreparedForm plain_form(PreparedForm form) {
     switch (form) {
     case PreparedForm::ByteStreamOf32:
-    case PreparedForm::ByteStreamOf16: return PreparedForm::Bytes;
+    case PreparedForm::ByteStreamOf16:
+    case PreparedForm::ByteStreamOfPairs: return PreparedForm::Bytes;
     case PreparedForm::WordStreamOf32:
-    case PreparedForm::WordStreamOf16: return PreparedForm::Words;
+    case PreparedForm::WordStreamOf16:
+    case PreparedForm::WordStreamOfPairs: return PreparedForm::Words;
     default: return form;
     }
 }
