@@ -22,23 +22,34 @@ namespace worker::cpu {
  * reading of the weights. A row's arithmetic follows its role, so a kernel may be chosen for each. */
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
-/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights: to 16 bits for
- * decode rows, which wait for memory anyway, and to 8 for prompt rows. Careful takes 16 bits for both: where experts are
- * chosen by what the products give, 8 choose others too often, and in narrow models they come near the tolerated error. */
-enum class Arithmetic : uint32_t { Exact, Careful, Fast };
+/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
+ * to 16. Fine does as Careful but where there is something faster with more bits than 8. */
+enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
 enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
-    /* Words as a path's own kernels for decode rows like them, for types with groups of 32 and of 16; only from and for the
-     * same table. */
-    StreamOf32,
-    StreamOf16,
+    /* Bytes and Words as a path's own kernels for few rows like them; only from and for the same table. */
+    ByteStreamOf32,
+    ByteStreamOf16,
+    WordStreamOf32,
+    WordStreamOf16,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 5; /* that rows have by themselves */
+constexpr size_t prepared_forms = 7; /* that rows have by themselves */
+
+/* The form with the same numbers in the columns' order, which tiles are made of. */
+constexpr PreparedForm plain_form(PreparedForm form) {
+    switch (form) {
+    case PreparedForm::ByteStreamOf32:
+    case PreparedForm::ByteStreamOf16: return PreparedForm::Bytes;
+    case PreparedForm::WordStreamOf32:
+    case PreparedForm::WordStreamOf16: return PreparedForm::Words;
+    default: return form;
+    }
+}
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
@@ -145,7 +156,7 @@ struct KernelTable {
     void (*product)(const ProductTask &task);
 
     /* The tiles that are best for so many rows, whose prepared form this is, or none: product() is then. Both give the same
-     * bits. Tiles are of bf16 where the form is Bfloats, of bytes where it is Bytes, and of words with any other but Floats. */
+     * bits. */
     TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
     size_t (*tile_scratch)(uint64_t columns);
     void (*tile_product)(const ProductTask &task);

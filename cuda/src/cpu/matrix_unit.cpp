@@ -101,7 +101,8 @@ MatrixUnitState find_state() noexcept {
 }
 
 PreparedForm prepared_form(TensorType type, Role role, Arithmetic arithmetic) {
-    if (arithmetic == Arithmetic::Fast && role == Role::Prompt && type != TensorType::F32) return PreparedForm::Bfloats;
+    const bool permitted = arithmetic == Arithmetic::Fast || arithmetic == Arithmetic::Fine;
+    if (permitted && role == Role::Prompt && type != TensorType::F32) return PreparedForm::Bfloats;
     return avx512vnni::table.prepared_form(type, role, arithmetic);
 }
 
