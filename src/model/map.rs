@@ -84,6 +84,10 @@ impl Mapping {
                 format!("{}: the file shrank from {length} to {} bytes while it was opened", shown(path), map.len()),
             ));
         }
+        #[cfg(target_os = "linux")]
+        // Only a wish, as below. What this reads from the disk then lies in huge pages of the page cache, and whoever
+        // maps it while it stays there has a thousandth of the faults, and of the work of taking the map apart.
+        let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Arc::new(Self { map, length, file: Some(file) }))
     }
 

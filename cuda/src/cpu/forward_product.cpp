@@ -53,7 +53,7 @@ Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t colu
     const TensorType type = job.weights.matrix.type;
     PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic);
     const TileShape shape = kernels_.tile_shape(type, form, job.inputs.size());
-    if (shape && form != PreparedForm::Bytes && form != PreparedForm::Bfloats) form = PreparedForm::Words;
+    if (shape) form = plain_form(form);
     for (const Preparation &other : prepared_jobs_)
         if (other.rows.data() == job.inputs.data() && other.rows.size() == job.inputs.size() && other.form == form && other.shape == shape) return other;
     const Preparation prepared{job.inputs, form, shape, inputs_.size(), place};

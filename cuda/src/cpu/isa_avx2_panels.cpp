@@ -39,7 +39,9 @@ struct NibbleTable {
 
 #include "isa_tile_lanes_avx2.inc"
 
+#include "isa_panel_formats.inc"
 #include "isa_panel_levels.inc"
+#include "isa_panel_fill.inc"
 #include "isa_panels.inc"
 
 /* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */

@@ -1,5 +1,5 @@
 /*
- * Products with many activation rows, for CPUs with AVX-512 F, BW, VL, DQ, VNNI and VBMI. See isa_avx512.cpp for the pragma.
+ * Products with many activation rows, for CPUs with AVX-512 F, BW, VL, DQ, VNNI, VBMI and GFNI. See isa_avx512.cpp for the pragma.
  */
 #include <cstddef>
 #include <cstdint>
@@ -19,9 +19,9 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,gfni"))), apply_to = function)
 #else
-#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi")
+#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,gfni")
 #endif
 
 #define INLINE inline __attribute__((always_inline))
@@ -44,13 +44,17 @@ struct NibbleTable {
 
 #include "isa_tile_lanes_avx512vnni.inc"
 
-#include "isa_panel_levels.inc"
+#include "isa_streams_vnni_types.inc"
+#include "isa_streams_vnni_k.inc"
+
+#include "isa_panel_formats.inc"
+#include "isa_panel_fill_vnni.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured). Bytes are not streamed. */
+/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured). */
 bool has_tiles(PreparedForm form, uint64_t count) {
     constexpr uint64_t more_than_streamed = 7;
-    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+    return form != PreparedForm::Floats && count >= more_than_streamed;
 }
 
 } // namespace
@@ -58,7 +62,7 @@ bool has_tiles(PreparedForm form, uint64_t count) {
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
     if (!has_tiles(form, count)) return shape;
-    const TileKind kind = form == PreparedForm::Bytes ? TileKind::Bytes : TileKind::HighLow;
+    const TileKind kind = plain_form(form) != PreparedForm::Bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
     with_quantised_type(type, [&]<TensorType known>() { shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset}; });
     return shape;
 }
@@ -67,10 +71,11 @@ size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
 
 void tile_product(const ProductTask &task) {
     with_quantised_type(task.type, [&]<TensorType known>() {
-        if (task.shape.kind == TileKind::Bytes)
-            task.shape.lanes == 8 ? panel_product<EightBytes, known>(task) : panel_product<SixteenBytes, known>(task);
-        else
-            task.shape.lanes == 8 ? panel_product<EightHighLow, known>(task) : panel_product<SixteenHighLow, known>(task);
+        switch (task.shape.kind) {
+        case TileKind::Octets: return panel_product<EightOctets, known>(task);
+        case TileKind::Bytes: return panel_product<SixteenBytes, known>(task);
+        default: return task.shape.lanes == 8 ? panel_product<EightHighLow, known>(task) : panel_product<SixteenHighLow, known>(task);
+        }
     });
 }
 

@@ -23,7 +23,8 @@ namespace worker::cpu {
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
 /* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
- * to 16. Fine does as Careful but where there is something faster with more bits than 8. */
+ * to 16. Fine is for the products that make half of the error: as Careful, but as Fast for types with blocks of 256, whose
+ * tolerated error is larger, and with a unit for bf16, which has more bits than 8, where there is one. */
 enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
@@ -31,13 +32,29 @@ enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
-    /* Words as a path's own kernels for decode rows like them, for types with groups of 32 and of 16; only from and for the
-     * same table. */
-    StreamOf32,
-    StreamOf16,
+    /* Bytes and Words as a path's own kernels for few rows like them; only from and for the same table. */
+    ByteStreamOf32,
+    ByteStreamOf16,
+    ByteStreamOfPairs,
+    WordStreamOf32,
+    WordStreamOf16,
+    WordStreamOfPairs,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 5; /* that rows have by themselves */
+constexpr size_t prepared_forms = 9; /* that rows have by themselves */
+
+/* The form with the same numbers in the columns' order, which tiles are made of. */
+constexpr PreparedForm plain_form(PreparedForm form) {
+    switch (form) {
+    case PreparedForm::ByteStreamOf32:
+    case PreparedForm::ByteStreamOf16:
+    case PreparedForm::ByteStreamOfPairs: return PreparedForm::Bytes;
+    case PreparedForm::WordStreamOf32:
+    case PreparedForm::WordStreamOf16:
+    case PreparedForm::WordStreamOfPairs: return PreparedForm::Words;
+    default: return form;
+    }
+}
 
 /*
  * PreparedForm::Bytes and Words, in the columns' order; and with it the integer product, which has one meaning on every path
@@ -146,7 +163,7 @@ struct KernelTable {
     void (*product)(const ProductTask &task);
 
     /* The tiles that are best for so many rows, whose prepared form this is, or none: product() is then. Both give the same
-     * bits. Tiles are of bf16 where the form is Bfloats, of bytes where it is Bytes, and of words with any other but Floats. */
+     * bits. */
     TileShape (*tile_shape)(TensorType type, PreparedForm form, uint64_t count);
     size_t (*tile_scratch)(uint64_t columns);
     void (*tile_product)(const ProductTask &task);

@@ -8,13 +8,17 @@ namespace worker::cpu {
 
 namespace {
 
-/* One row's columns of a group's record. */
-template <typename Integer, TileKind kind, size_t lanes, size_t group> inline void write_columns(const Integer *q, std::byte *to) {
+/* One row's columns of a group's record, which begin at its lane. */
+template <typename Integer, TileKind kind, size_t lanes, size_t group> inline void write_columns(const Integer *q, std::byte *record, size_t lane) {
+    if constexpr (kind == TileKind::Octets) {
+        for (size_t k = 0; k < group; k += 8) std::memcpy(record + (k * lanes + 8 * lane), q + k, 8);
+        return;
+    }
     constexpr size_t line = lanes * 4; /* bytes */
+    std::byte *to = record + 4 * lane;
     for (size_t k = 0; k < group; k += 4, q += 4, to += kind == TileKind::Bytes ? line : 2 * line) {
         if constexpr (kind == TileKind::Bytes) {
-            const int8_t bytes[4] = {static_cast<int8_t>(q[0]), static_cast<int8_t>(q[1]), static_cast<int8_t>(q[2]), static_cast<int8_t>(q[3])};
-            std::memcpy(to, bytes, 4);
+            std::memcpy(to, q, 4);
         } else if constexpr (kind == TileKind::Words) {
             const int16_t words[4] = {q[0], q[1], q[2], q[3]};
             std::memcpy(to, words, 4);
@@ -31,22 +35,25 @@ template <typename Integer, TileKind kind, size_t lanes, size_t group> inline vo
     }
 }
 
-void write_scales(const TileShape &shape, float d, int32_t sum, std::byte *scales, size_t lane) {
-    std::byte *correction = scales + (shape.lanes + lane) * 4;
-    std::memcpy(scales + 4 * lane, &d, 4);
+/* `both`: for two lanes. */
+template <bool both> void write_scales(const TileShape &shape, float d, int32_t sum, std::byte *scales, size_t lane) {
+    constexpr size_t width = both ? 2 : 1;
+    std::byte *correction = scales + (shape.lanes + lane) * 4 * width;
+    const float ds[2] = {d, d};
+    std::memcpy(scales + lane * 4 * width, ds, 4 * width);
     if (shape.offset == 0) {
-        const float scaled = d * static_cast<float>(sum);
-        std::memcpy(correction, &scaled, 4);
+        const float scaled[2] = {d * static_cast<float>(sum), d * static_cast<float>(sum)};
+        std::memcpy(correction, scaled, 4 * width);
     } else {
-        const int32_t removed = -static_cast<int32_t>(shape.offset) * sum;
-        std::memcpy(correction, &removed, 4);
+        const int32_t removed[2] = {-static_cast<int32_t>(shape.offset) * sum, 0};
+        std::memcpy(correction, removed, 4 * width);
     }
 }
 
 template <typename Integer, TileKind kind, size_t lanes, size_t group>
 void interleave_all(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
     const ChainStarts starts(all_columns / group);
-    const size_t record_bytes = tile_record_bytes(shape), scales_at = record_bytes - lanes * 8;
+    const size_t record_bytes = tile_record_bytes(shape), scales_at = record_bytes - lanes * (kind == TileKind::Octets ? 16 : 8);
     if (rows.size() < lanes)
         for (uint64_t g = first / group; g < (first + columns) / group; g++)
             std::memset(tile + (starts.start[g % chain_count] + g / chain_count) * record_bytes, 0, record_bytes);
@@ -56,8 +63,8 @@ void interleave_all(const TileShape &shape, std::span<const std::byte *const> ro
             const uint64_t number = first / group + g;
             std::byte *record = tile + (starts.start[number % chain_count] + number / chain_count) * record_bytes;
             const int32_t sum = group == 32 ? row.sums[2 * g] + row.sums[2 * g + 1] : row.sums[g];
-            write_columns<Integer, kind, lanes, group>(row.q + g * group, record + lane * 4);
-            write_scales(shape, row.d[g * group / 32], sum, record + scales_at, lane);
+            write_columns<Integer, kind, lanes, group>(row.q + g * group, record, lane);
+            write_scales<kind == TileKind::Octets>(shape, row.d[g * group / 32], sum, record + scales_at, lane);
         }
     }
 }
@@ -72,7 +79,9 @@ void interleave(const TileShape &shape, std::span<const std::byte *const> rows, 
 } // namespace
 
 void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
-    const auto one = shape.kind == TileKind::Bytes ? interleave<int8_t, TileKind::Bytes> : interleave<int8_t, TileKind::Words>;
+    const auto one = shape.kind == TileKind::Bytes    ? interleave<int8_t, TileKind::Bytes>
+                     : shape.kind == TileKind::Octets ? interleave<int8_t, TileKind::Octets>
+                                                      : interleave<int8_t, TileKind::Words>;
     one(shape, rows, first, columns, all_columns, tile);
 }
 

@@ -19,6 +19,7 @@ namespace worker::cpu {
 
 enum class TileKind : uint32_t {
     Bytes,   /* q[group / 4][lanes][4], of a byte */
+    Octets,  /* q[group / 8][lanes][8], of a byte; all after them for two lanes each, of which the second has no int32 correction */
     HighLow, /* words, 256 * high + low: for each four columns, low[lanes][4] and then high[lanes][4] */
     Words,   /* q[group / 2][lanes][2], of two bytes */
     Bfloats, /* of each 32 columns [16][16 lanes][2], in one part or two: what the first leaves is the second */
@@ -57,7 +58,8 @@ struct ChainStarts {
 
 /* Of integers; a multiple of 64. */
 constexpr size_t tile_record_bytes(const TileShape &shape) {
-    return size_t{shape.lanes} * (shape.group * (shape.kind == TileKind::Bytes ? 1 : 2) + 2 * sizeof(float));
+    const bool bytes = shape.kind == TileKind::Bytes || shape.kind == TileKind::Octets;
+    return size_t{shape.lanes} * (shape.group * (bytes ? 1 : 2) + (shape.kind == TileKind::Octets ? 4 : 2) * sizeof(float));
 }
 
 /* Columns that are interleaved at once: the least that PreparedForm's rows are padded to. */

@@ -88,7 +88,7 @@ void check_problem(Problem &problem) {
     std::vector<float> expanded(problem.columns);
     std::vector<std::vector<float>> multiplied = problem.activations;
     if (problem.form != PreparedForm::Floats)
-        for (std::vector<float> &row : multiplied) round_to_integers(row, problem.form == PreparedForm::Bytes ? 127.0f : 32512.0f);
+        for (std::vector<float> &row : multiplied) round_to_integers(row, worker::cpu::plain_form(problem.form) == PreparedForm::Bytes ? 127.0f : 32512.0f);
     const size_t row_bytes = worker::row_bytes(problem.type, problem.columns);
     for (uint64_t row = 0; row < problem.rows; row++) {
         worker::dequantise(problem.type, problem.weights.data() + row * row_bytes, problem.columns, expanded.data());

@@ -67,7 +67,7 @@ impl Tokenizer {
             let algorithm = Algorithm::SentencePiece(SentencePiece::new(&vocabulary, scores, space));
             (algorithm, vocabulary.printed(sentence_piece::print), true)
         } else {
-            let byte_pair = BytePair::from_metadata(metadata, &vocabulary)?;
+            let byte_pair = BytePair::from_metadata(metadata)?;
             let beginning = byte_pair.pre_tokenizer.add_beginning;
             (Algorithm::BytePair(byte_pair), vocabulary.printed(byte_pair::print), beginning)
         };
