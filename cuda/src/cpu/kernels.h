@@ -155,6 +155,8 @@ struct KernelTable {
     void (*expand_row)(TensorType type, const std::byte *row, uint64_t columns, float *output);
 
     PreparedForm (*prepared_form)(TensorType type, Role role, Arithmetic arithmetic);
+    /* Whether product() and tile_product() give the same bits for both roles. */
+    bool (*roles_agree)(TensorType type, Arithmetic arithmetic);
     size_t (*prepared_bytes)(PreparedForm form, uint64_t columns); /* a multiple of 64 */
     void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
     size_t (*product_scratch)(uint64_t columns);
