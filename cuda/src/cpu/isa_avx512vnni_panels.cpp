@@ -51,19 +51,22 @@ struct NibbleTable {
 #include "isa_panel_fill_vnni.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured). */
-bool has_tiles(PreparedForm form, uint64_t count) {
-    constexpr uint64_t more_than_streamed = 7;
-    return form != PreparedForm::Floats && count >= more_than_streamed;
+/* From so many rows on, panels beat the streaming of weights past four rows at a time (measured on Zen 4). */
+template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
+    if (!bytes) return 7;
+    return Integers<type>::group == 16 ? 5 : type == TensorType::Q8_0 ? 6 : 7;
 }
 
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
-    if (!has_tiles(form, count)) return shape;
-    const TileKind kind = plain_form(form) != PreparedForm::Bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
-    with_quantised_type(type, [&]<TensorType known>() { shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset}; });
+    if (form == PreparedForm::Floats) return shape;
+    const bool bytes = plain_form(form) == PreparedForm::Bytes;
+    const TileKind kind = !bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
+    with_quantised_type(type, [&]<TensorType known>() {
+        if (count >= least_rows<known>(bytes)) shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset};
+    });
     return shape;
 }
 
