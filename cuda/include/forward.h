@@ -37,6 +37,9 @@ public:
     /* Whether rows may ask for a token instead of logits. */
     virtual bool samples() const noexcept { return false; }
 
+    /* Whether a row gives the same bits as a prompt's and as a decode row, with a cache of this kind (ENGINE_KV_*). */
+    virtual bool roles_agree(uint32_t kind) const noexcept = 0;
+
     /* Bytes of scratch held now; grows with the largest batch so far. */
     virtual uint64_t workspace_bytes() const noexcept = 0;
 };

@@ -43,13 +43,26 @@ void CpuForward::run(const engine_batch &batch, KvCache &cache) {
         outputs = run_rows(batch, first, std::min(rows_at_once, batch.row_count - first), cache, outputs);
 }
 
-/* Where experts are chosen by what the products give, 8 bits choose others too often. Elsewhere they give up to 1.1 of the
- * tolerated error, of which the attention's products make half, though they have but a sixth of the weights or less: with
- * 16 bits there it is at most 0.75. */
-CpuForward::ModelArithmetic CpuForward::arithmetic_for(const KvCache &cache) const {
-    if (cache.kind() == KvKind::F32) return {Arithmetic::Exact, Arithmetic::Exact};
+/* Where experts are chosen by what the products give, 8 bits choose others too often. Elsewhere the rounding to 8 bits gives
+ * 0.9 to 1.1 of the error tolerated for types with blocks of 32, whatever the width; the attention's products make half of it,
+ * though they have but a sixth of the weights or less: with 16 bits there it is at most 0.75. */
+CpuForward::ModelArithmetic CpuForward::arithmetic_for(KvKind kind) const noexcept {
+    if (kind == KvKind::F32) return {Arithmetic::Exact, Arithmetic::Exact};
     if (d_.experts != 0 || d_.width < narrow_width) return {Arithmetic::Careful, Arithmetic::Careful};
     return {Arithmetic::Fine, Arithmetic::Fast};
+}
+
+bool CpuForward::roles_agree(uint32_t kind) const noexcept {
+    const ModelArithmetic arithmetic = arithmetic_for(static_cast<KvKind>(kind));
+    const auto agree = [&](Arithmetic which, std::initializer_list<const Affine *> products) {
+        return std::ranges::all_of(products, [&](const Affine *product) {
+            return product->matrix.data == nullptr || kernels_.roles_agree(product->matrix.type, which);
+        });
+    };
+    return agree(arithmetic.rest, {&model_.output}) && std::ranges::all_of(model_.layers, [&](const Layer &layer) {
+        return agree(arithmetic.attention, {&layer.query, &layer.key, &layer.value, &layer.attention_output}) &&
+               agree(arithmetic.rest, {&layer.gate, &layer.up, &layer.down, &layer.router});
+    });
 }
 
 WorkspaceNeeds CpuForward::needs() const {
@@ -67,7 +80,7 @@ float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t 
     const std::span<const engine_row> rows(batch.rows + first, count);
     attention_.begin(rows, batch.page_tables, cache);
     workspace_.reserve(count, needs());
-    arithmetic_ = arithmetic_for(cache);
+    arithmetic_ = arithmetic_for(cache.kind());
     products_.use(workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
     order_rows(rows, order_);
     embed(rows);

@@ -24,6 +24,7 @@ public:
     CpuForward(const engine_model_description &description, std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner);
 
     void run(const engine_batch &batch, KvCache &cache) override;
+    bool roles_agree(uint32_t kind) const noexcept override;
     uint64_t workspace_bytes() const noexcept override { return workspace_.bytes() + gelu_table_.size(); }
 
 private:
@@ -47,7 +48,7 @@ private:
         Arithmetic attention, rest;
     };
 
-    ModelArithmetic arithmetic_for(const KvCache &cache) const;
+    ModelArithmetic arithmetic_for(KvKind kind) const noexcept;
     WorkspaceNeeds needs() const;
     /* Rows [first, first + count) of the batch; returns where the next rows' outputs go. */
     float *run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs);

@@ -62,7 +62,8 @@ bool has_tiles(PreparedForm form, uint64_t count) {
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
     if (!has_tiles(form, count)) return shape;
-    const TileKind kind = plain_form(form) != PreparedForm::Bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
+    const bool bytes = plain_form(form) == PreparedForm::Bytes;
+    const TileKind kind = !bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
     with_quantised_type(type, [&]<TensorType known>() { shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset}; });
     return shape;
 }

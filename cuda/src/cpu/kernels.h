@@ -23,7 +23,8 @@ namespace worker::cpu {
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
 /* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
- * to 16. Fine does as Careful but where there is something faster with more bits than 8. */
+ * to 16. Fine is for the products that make half of the error: as Careful, but as Fast for types with blocks of 256, whose
+ * tolerated error is larger, and with a unit for bf16, which has more bits than 8, where there is one. */
 enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
@@ -34,19 +35,23 @@ enum class PreparedForm : uint32_t {
     /* Bytes and Words as a path's own kernels for few rows like them; only from and for the same table. */
     ByteStreamOf32,
     ByteStreamOf16,
+    ByteStreamOfPairs,
     WordStreamOf32,
     WordStreamOf16,
+    WordStreamOfPairs,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 7; /* that rows have by themselves */
+constexpr size_t prepared_forms = 9; /* that rows have by themselves */
 
 /* The form with the same numbers in the columns' order, which tiles are made of. */
 constexpr PreparedForm plain_form(PreparedForm form) {
     switch (form) {
     case PreparedForm::ByteStreamOf32:
-    case PreparedForm::ByteStreamOf16: return PreparedForm::Bytes;
+    case PreparedForm::ByteStreamOf16:
+    case PreparedForm::ByteStreamOfPairs: return PreparedForm::Bytes;
     case PreparedForm::WordStreamOf32:
-    case PreparedForm::WordStreamOf16: return PreparedForm::Words;
+    case PreparedForm::WordStreamOf16:
+    case PreparedForm::WordStreamOfPairs: return PreparedForm::Words;
     default: return form;
     }
 }
@@ -150,6 +155,8 @@ struct KernelTable {
     void (*expand_row)(TensorType type, const std::byte *row, uint64_t columns, float *output);
 
     PreparedForm (*prepared_form)(TensorType type, Role role, Arithmetic arithmetic);
+    /* Whether product() and tile_product() give the same bits for both roles. */
+    bool (*roles_agree)(TensorType type, Arithmetic arithmetic);
     size_t (*prepared_bytes)(PreparedForm form, uint64_t columns); /* a multiple of 64 */
     void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
     size_t (*product_scratch)(uint64_t columns);
