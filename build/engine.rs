@@ -39,22 +39,11 @@ pub fn compile() {
 fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
     let mut sources = Vec::new();
     for folder in [&["cuda/src"], gpu.folders()].concat() {
-        collect(Path::new(folder), &|path| gpu.takes(path), &mut sources);
+        collect(Path::new(folder), &|path| gpu.takes(path) && is_for_target(path), &mut sources);
     }
     sources.sort();
 
     let mut objects = device_objects.to_vec();
-    for (name, flags) in INSTRUCTION_SETS {
-        let (of_set, rest): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| is_for(source, name));
-        sources = rest;
-        if !of_set.is_empty() && target_is_x86_64() {
-            let mut build = configured();
-            for flag in *flags {
-                build.flag(flag);
-            }
-            objects.extend(build.files(of_set).compile_intermediates());
-        }
-    }
     let (of_gpu, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| gpu.knows(source));
     // Device code that the tests run on the host: C++, whatever the compiler thinks of the name.
     let (kernels, of_gpu): (Vec<_>, Vec<_>) = of_gpu.into_iter().partition(|source| gpu::is_kernel(source));
@@ -103,36 +92,14 @@ fn state_of(files: &[PathBuf]) -> String {
     std::hash::Hasher::finish(&hasher).to_string()
 }
 
-/// Files that may use instructions which not every processor has; each is entered only after the processor was asked.
-/// They are named after the set: `isa_avx2.cpp`, or `isa_avx2_....cpp`.
-const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
-    ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
-    ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
-    ("isa_amx", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
-    (
-        "isa_avx512vnni",
-        &[
-            "-mavx2",
-            "-mfma",
-            "-mf16c",
-            "-mavx512f",
-            "-mavx512bw",
-            "-mavx512vl",
-            "-mavx512dq",
-            "-mavx512vnni",
-            "-mavx512vbmi",
-            "-mgfni",
-        ],
-    ),
-];
+/// Sources that may use instructions which not every processor has, by the beginnings of their names, and the architecture
+/// they are for. They set their instructions themselves, and each is entered only after the processor was asked.
+const INSTRUCTION_SETS: &[(&str, &str)] = &[("isa_avx", "x86_64"), ("isa_amx", "x86_64"), ("isa_neon", "aarch64")];
 
-fn is_for(source: &Path, instruction_set: &str) -> bool {
-    let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    stem == instruction_set || stem.strip_prefix(instruction_set).is_some_and(|rest| rest.starts_with('_'))
-}
-
-fn target_is_x86_64() -> bool {
-    std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64")
+fn is_for_target(source: &Path) -> bool {
+    let target = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let name = source.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    INSTRUCTION_SETS.iter().all(|(beginning, architecture)| !name.starts_with(beginning) || target == *architecture)
 }
 
 fn configured() -> cc::Build {
