@@ -121,17 +121,25 @@ void Products::run(std::span<const ProductJob> jobs, uint64_t columns, Arithmeti
         numbers += (matrix.rows + at_once - 1) / at_once;
         work += matrix.rows * matrix.columns * job.inputs.size();
     }
-    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
+    const auto task_of = [&](uint64_t number) {
         const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), number, [](uint64_t n, const Piece &piece) { return n < piece.first_number; });
         const Piece &piece = *(after - 1);
         ProductTask task = piece.task;
         task.first_row = (number - piece.first_number) * piece.rows_at_once;
         task.last_row = std::min(task.last_row, task.first_row + piece.rows_at_once);
+        return task;
+    };
+    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
+        ProductTask task = task_of(number);
         task.scratch = scratch_ + thread * scratch_stride_;
-        if (task.shape)
-            kernels_.tile_product(task);
-        else
-            kernels_.product(task);
+        if (!task.shape) return kernels_.product(task);
+        /* The other threads take the pieces between. */
+        if (number + parallel_.threads() < numbers) {
+            const ProductTask next = task_of(number + parallel_.threads());
+            task.next_weights = next.weights + next.first_row * next.row_bytes;
+            task.next_bytes = (next.last_row - next.first_row) * next.row_bytes;
+        }
+        kernels_.tile_product(task);
     });
 }
 

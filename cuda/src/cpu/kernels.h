@@ -105,6 +105,8 @@ struct ProductTask {
     float *scratch; /* product_scratch floats, or tile_scratch, 64-byte aligned */
     TileShape shape = {};             /* where there are tiles, they stand for the inputs */
     const std::byte *tiles = nullptr; /* tile_bytes apart, 64-byte aligned */
+    const std::byte *next_weights = nullptr; /* what the thread will probably read after this task, or null */
+    size_t next_bytes = 0;
 };
 
 /* Positions that attention takes at once, aligned: their results are joined in order, so that a long context can be shared out. */
