@@ -27,7 +27,7 @@ size_t Products::largest_lane_bytes(uint64_t columns) const {
 
 size_t Products::scratch_floats(uint64_t columns) const {
     size_t segment = 0;
-    for (size_t form = 0; form < prepared_forms; form++) segment = std::max(segment, kernels_.prepared_bytes(static_cast<PreparedForm>(form), tile_segment));
+    for (size_t form = 0; form < prepared_forms; form++) segment = std::max(segment, kernels_.prepared_bytes(plain_form(static_cast<PreparedForm>(form)), tile_segment));
     return std::max({kernels_.product_scratch(columns), kernels_.tile_scratch(columns), most_tile_lanes * segment / sizeof(float)});
 }
 

@@ -44,10 +44,10 @@ struct NibbleTable {
 #include "isa_panel_fill.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time. Bytes are not streamed. */
+/* From so many rows on, panels beat the streaming of weights past four rows at a time. */
 bool has_tiles(PreparedForm form, uint64_t count) {
     constexpr uint64_t more_than_streamed = 5;
-    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+    return form != PreparedForm::Floats && count >= more_than_streamed;
 }
 
 } // namespace

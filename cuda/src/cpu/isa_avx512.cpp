@@ -47,6 +47,7 @@ struct NibbleTable {
 
 #include "isa_integer_products.inc"
 #include "isa_streams_avx2.inc"
+#include "isa_streams_avx2_bytes.inc"
 #include "isa_streams_wide.inc"
 #include "isa_products.inc"
 

@@ -38,7 +38,7 @@ struct NibbleTable {
 #include "isa_streams_neon.inc"
 
 struct Streams {
-    static PreparedForm form(TensorType, PreparedForm plain = PreparedForm::Words) { return plain; }
+    static PreparedForm form(TensorType, PreparedForm plain) { return plain; }
     static size_t bytes(PreparedForm, uint64_t) { return 0; }
     static void prepare(PreparedForm, const float *, uint64_t, std::byte *) {}
     static void product(const ProductTask &task) {

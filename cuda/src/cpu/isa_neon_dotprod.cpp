@@ -52,6 +52,8 @@ struct NibbleTable {
 
 #include "isa_tile_lanes_neon_dotprod.inc"
 
+#include "isa_panel_formats.inc"
+#include "isa_panel_fill.inc"
 #include "isa_panels.inc"
 
 void product(const ProductTask &task) {

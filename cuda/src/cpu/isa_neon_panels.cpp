@@ -33,13 +33,15 @@ struct NibbleTable {
 
 #include "isa_tile_lanes_neon.inc"
 
+#include "isa_panel_formats.inc"
 #include "isa_panel_levels.inc"
+#include "isa_panel_fill.inc"
 #include "isa_panels.inc"
 
 /* From so many rows on, panels unpack the weights less often than their streaming past two rows at a time. */
 bool has_tiles(PreparedForm form, uint64_t count) {
     constexpr uint64_t more_than_streamed = 5;
-    return form == PreparedForm::Bytes ? count != 0 : form != PreparedForm::Floats && count >= more_than_streamed;
+    return form != PreparedForm::Floats && count >= more_than_streamed;
 }
 
 } // namespace

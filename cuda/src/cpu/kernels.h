@@ -129,7 +129,7 @@ struct AttentionTask {
     const std::byte *keys;   /* the KV head's, on page 0 */
     const std::byte *values;
     size_t page_stride;
-    size_t key_row_bytes;
+    size_t key_row_bytes; /* bytes of one key, wherever they lie in its page */
     size_t value_row_bytes;
     const uint32_t *pages; /* of the sequence */
     float *scratch;        /* attention_scratch floats, 64-byte aligned */
@@ -177,8 +177,10 @@ struct KernelTable {
     size_t (*attention_partial)(uint32_t value_size, uint32_t queries);
     void (*attend_span)(const AttentionTask &task, uint32_t span, float *partial);
     void (*join_spans)(const AttentionTask &task, uint32_t spans, float *partials);
-    /* One head's key or value into a row of the cache. */
+    /* One head's value into a row of the cache; or a key where keys lie in rows. */
     void (*store_kv)(uint32_t kind, const float *row, uint32_t count, std::byte *output);
+    /* One head's key into its place among a page's, which lie in rows only where the cache holds floats: isa_attention_keys.inc. */
+    void (*store_key)(uint32_t kind, const float *row, uint32_t count, uint32_t slot, std::byte *page);
 
     void (*rms_norm)(const float *input, const float *weight, uint64_t count, float epsilon, float *output);
     void (*layer_norm)(const float *input, const float *weight, const float *bias /* may be null */, uint64_t count, float epsilon,
