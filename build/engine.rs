@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "gpu.rs"]
 mod gpu;
+#[path = "objects.rs"]
+mod objects;
 
 use gpu::Gpu;
 
@@ -27,7 +29,7 @@ pub fn compile() {
         println!("cargo:rustc-link-search=native={}", out.display());
         println!("cargo:rustc-link-lib=static=worker_engine");
     } else {
-        build_archive(gpu, &device_objects);
+        build_archive(gpu, &device_objects, &out);
         std::fs::write(&stamp, state).unwrap_or_else(|error| panic!("{}: {error}", stamp.display()));
     }
     if gpu == Gpu::Cuda {
@@ -36,7 +38,7 @@ pub fn compile() {
     println!("cargo:rustc-link-lib=stdc++");
 }
 
-fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
+fn build_archive(gpu: Gpu, device_objects: &[PathBuf], out: &Path) {
     let mut sources = Vec::new();
     for folder in [&["cuda/src"], gpu.folders()].concat() {
         collect(Path::new(folder), &|path| gpu.takes(path) && is_for_target(path), &mut sources);
@@ -53,16 +55,13 @@ fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
     if !of_gpu.is_empty() {
         objects.extend(gpu.configure(&mut configured()).files(of_gpu).compile_intermediates());
     }
-    let mut build = configured();
-    for object in objects {
-        build.object(object);
-    }
-    build.files(sources).compile("worker_engine");
+    objects.extend(objects::shared(&mut configured(), sources, &state_of_sources(Gpu::None, &[]), out));
+    configured().objects(objects).compile("worker_engine");
 }
 
 /// Everything that decides what the engine is compiled to: its files, these, and the environment's choices.
 fn state_of_sources(gpu: Gpu, device_objects: &[PathBuf]) -> String {
-    let mut files = vec![PathBuf::from("build/engine.rs"), PathBuf::from("build/gpu.rs")];
+    let mut files = ["engine.rs", "gpu.rs", "objects.rs"].map(|name| Path::new("build").join(name)).to_vec();
     for folder in [&["cuda/src", "cuda/include"], gpu.folders()].concat() {
         collect(Path::new(folder), &|_| true, &mut files);
     }
@@ -82,13 +81,13 @@ fn device_headers() -> Vec<PathBuf> {
 fn state_of(files: &[PathBuf]) -> String {
     let mut files = files.to_vec();
     files.sort();
+    let contents: Vec<_> = files.into_iter().map(|path| (std::fs::read(&path).unwrap_or_default(), path)).collect();
+    hash_of(&(contents, ["TARGET", "CXX", "CXXFLAGS"].map(std::env::var_os)))
+}
+
+fn hash_of(value: &impl std::hash::Hash) -> String {
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    for path in files {
-        std::hash::Hash::hash(&(std::fs::read(&path).unwrap_or_default(), path), &mut hasher);
-    }
-    for variable in ["TARGET", "CXX", "CXXFLAGS", "OPT_LEVEL"] {
-        std::hash::Hash::hash(&std::env::var_os(variable), &mut hasher);
-    }
+    value.hash(&mut hasher);
     std::hash::Hasher::finish(&hasher).to_string()
 }
 
