@@ -16,7 +16,7 @@ RUN_PREFIX  := $(CURDIR)/target/prefix
 # Read by packaging/install.sh; LIBDIR and INCLUDEDIR follow PREFIX unless given.
 export PREFIX DESTDIR LIBDIR INCLUDEDIR VERSION BUILT
 
-.PHONY: help run build cuda cuda-toolkit gpu-bundle install uninstall test check headers bench
+.PHONY: help run build cuda cuda-toolkit gpu-bundle install uninstall test aarch64 check headers bench
 
 help:
 	@echo "libworker $(VERSION)"
@@ -24,6 +24,7 @@ help:
 	@echo "  make run       build, install into target/prefix, and stream a haiku through examples/c/generate.c"
 	@echo "                 (TOPIC='the autumn moon' MODEL=path.gguf)"
 	@echo "  make test      install what the tests need, then run all of them"
+	@echo "  make aarch64   build for 64-bit ARM, and run the engine's tests and some models under emulation"
 	@echo "  make check     formatting and lints"
 	@echo "  make build     the release library, shared and static (FEATURES='cuda http')"
 	@echo "  make cuda      the same for NVIDIA GPUs too, with nvcc from the path, CUDA_HOME, NVCC, or installed for it"
@@ -82,6 +83,9 @@ uninstall:
 
 test:
 	@packaging/test.sh
+
+aarch64:
+	@packaging/aarch64.sh
 
 check:
 	cargo fmt --check

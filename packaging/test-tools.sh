@@ -43,6 +43,9 @@ find_missing() {
     want readelf binutils
     want python3 python3
     want curl curl
+    # Of `make aarch64`, which asks for them by name.
+    [ -z "$only" ] || want aarch64-linux-gnu-g++ g++-aarch64-linux-gnu
+    [ -z "$only" ] || want qemu-aarch64 qemu-user
     # Where the loader is stripped, valgrind does not start without its debugging symbols.
     wanted valgrind && { valgrind -q true >/dev/null 2>&1 || { add valgrind; add libc6-dbg; }; }
     wanted pip && { python3 -m pip --version >/dev/null 2>&1 || add python3-pip; }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Code, Error, Result};
+use crate::ffi::typed::Typed;
 use slots::{Missing, Place, SlotTable, GENERATION_BITS, SLOT_BITS};
 
 /// The registry of this process. After a fork the child has a new, empty one.
@@ -53,8 +54,8 @@ pub struct Registry {
 
 struct Entry {
     kind: Kind,
-    object: Arc<dyn Any + Send + Sync>,
-    close: fn(&(dyn Any + Send + Sync)),
+    object: Typed,
+    close: fn(&Typed),
     owner: Option<u64>,
     owned: Vec<u64>,
 }
@@ -91,14 +92,13 @@ impl Registry {
 
     /// Finds an object.
     pub fn get<T: Registered>(&self, handle: u64) -> Result<Arc<T>> {
-        let object = self.find(handle, T::KIND, |entry| Arc::clone(&entry.object))?;
-        object.downcast().map_err(|_| wrong_type(handle))
+        self.find(handle, T::KIND, |entry| entry.object.share())?.ok_or_else(|| wrong_type(handle))
     }
 
     /// Looks at an object without keeping it: `look` runs under the registry's lock, must be short, and must not come
     /// back here.
     pub fn with<T: Registered, R>(&self, handle: u64, look: impl FnOnce(&T) -> R) -> Result<R> {
-        self.find(handle, T::KIND, |entry| entry.object.downcast_ref().map(look))?.ok_or_else(|| wrong_type(handle))
+        self.find(handle, T::KIND, |entry| entry.object.get().map(look))?.ok_or_else(|| wrong_type(handle))
     }
 
     /// Takes an object out, and ends it and what it owns. Of several threads that try, one succeeds.
@@ -121,7 +121,7 @@ impl Registry {
     pub fn all<T: Registered>(&self) -> Vec<(u64, Arc<T>)> {
         let mut found = Vec::new();
         self.objects.for_each(|place, entry| {
-            if let Ok(object) = Arc::clone(&entry.object).downcast::<T>() {
+            if let Some(object) = entry.object.share() {
                 found.push((handle_of(T::KIND, place), object));
             }
         });
@@ -131,12 +131,12 @@ impl Registry {
 
     fn insert_entry<T: Registered>(&self, object: Arc<T>, owner: Option<u64>) -> Result<u64> {
         check_epoch()?;
-        let close = |object: &(dyn Any + Send + Sync)| {
-            if let Some(object) = object.downcast_ref::<T>() {
+        let close = |object: &Typed| {
+            if let Some(object) = object.get::<T>() {
                 object.close();
             }
         };
-        let entry = Entry { kind: T::KIND, object, close, owner, owned: Vec::new() };
+        let entry = Entry { kind: T::KIND, object: Typed::new(object), close, owner, owned: Vec::new() };
         match self.objects.insert(entry) {
             Some(place) => Ok(handle_of(T::KIND, place)),
             None => Err(Error::new(Code::HandlesExhausted, format!("{} handles are in use", 1 << SLOT_BITS))),
@@ -177,7 +177,7 @@ impl Registry {
                 }
             }
         }
-        (entry.close)(&*entry.object);
+        (entry.close)(&entry.object);
     }
 
     /// Takes a handle apart.

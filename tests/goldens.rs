@@ -108,9 +108,13 @@ fn every_kernel_path_of_this_machine_computes_the_golden_logits() {
         .collect::<Vec<_>>()
         .join(",");
     let best = best_kernel_path();
-    let mut paths = vec!["scalar", "avx2", "avx512", "avx512vnni"];
+    let mut paths = if cfg!(target_arch = "aarch64") {
+        vec!["scalar", "neon", "neon-dotprod"]
+    } else {
+        vec!["scalar", "avx2", "avx512", "avx512vnni", "amx"]
+    };
     let known = paths.iter().position(|path| *path == best);
-    // A path of another architecture: itself and the scalar one.
+    // Beyond those that are listed: itself and the scalar one.
     match known {
         Some(index) => paths.truncate(index),
         None => paths.truncate(1),

@@ -340,6 +340,10 @@ typedef struct engine_batch {
     uint64_t sampling_count;
 } engine_batch;
 
+/* 1 where a row gives the same bits in both roles, with a cache of this kind: pages that decode rows made then serve as
+ * another prompt's prefix. */
+uint32_t engine_model_roles_agree(engine_model *model, uint32_t kind) ENGINE_NOEXCEPT;
+
 /* 1 where the model's device chooses tokens itself, so that logits need not leave it. */
 uint32_t engine_model_samples(engine_model *model) ENGINE_NOEXCEPT;
 

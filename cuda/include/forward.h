@@ -37,6 +37,9 @@ public:
     /* Whether rows may ask for a token instead of logits. */
     virtual bool samples() const noexcept { return false; }
 
+    /* Whether a row gives the same bits as a prompt's and as a decode row, with a cache of this kind (ENGINE_KV_*). */
+    virtual bool roles_agree(uint32_t kind) const noexcept = 0;
+
     /* Bytes of scratch held now; grows with the largest batch so far. */
     virtual uint64_t workspace_bytes() const noexcept = 0;
 };
@@ -51,8 +54,9 @@ void check_model(const engine_model_description &description, std::span<const en
 std::unique_ptr<Forward> make_cpu_forward(const engine_model_description &description,
                                           std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner);
 
-/* The instruction set that the CPU kernels use: "scalar", "avx2", "avx512", "avx512vnni" or "amx". WORKER_CPU_PATH forces one;
- * a value that is unknown or that this CPU lacks is an invalid parameter naming the ones that work. */
+/* The instruction set that the CPU kernels use: "scalar", "avx2", "avx512", "avx512vnni" or "amx"; on ARM "scalar", "neon" or
+ * "neon-dotprod". WORKER_CPU_PATH forces one; a value that is unknown or that this CPU lacks is an invalid parameter naming the
+ * ones that work. */
 const char *cpu_kernel_path();
 
 } // namespace worker

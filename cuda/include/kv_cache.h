@@ -5,7 +5,8 @@
  *                             values[ENGINE_PAGE_TOKENS][value row] }
  *
  * One head's keys, and its values, lie contiguous within a page so that attention streams long lines; a whole page is
- * one range so that copying it is one copy.
+ * one range so that copying it is one copy. Within a head's keys the device may have its own order: on the CPU all but
+ * floats lie turned over (KernelTable::store_key).
  */
 #ifndef WORKER_KV_CACHE_H
 #define WORKER_KV_CACHE_H

@@ -225,6 +225,8 @@ int32_t engine_cache_copy_page(engine_cache *cache, uint32_t from, uint32_t to, 
     });
 }
 
+uint32_t engine_model_roles_agree(engine_model *model, uint32_t kind) noexcept { return model != nullptr && model->model.roles_agree(kind) ? 1 : 0; }
+
 uint32_t engine_model_samples(engine_model *model) noexcept { return model != nullptr && model->model.samples() ? 1 : 0; }
 
 int32_t engine_forward(engine_model *model, engine_cache *cache, const engine_batch *batch, engine_error *error) noexcept {

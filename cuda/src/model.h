@@ -34,6 +34,7 @@ public:
     engine_residency repair_residency() { return health_->repair(); }
 
     bool samples() const noexcept { return forward_->samples(); }
+    bool roles_agree(uint32_t kind) const noexcept { return forward_->roles_agree(kind); }
     /* Checks the batch, then runs it. Calls from several threads take turns. */
     void run(KvCache &cache, const engine_batch &batch);
     /* Takes its turn as a batch does: a batch may be writing the page. */

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU32;
 
 use super::sampling::{told, RawSamplings};
-use super::{raw, KvCache, Sampling, Weights};
+use super::{raw, KvCache, KvType, Sampling, Weights};
 use crate::error::Result;
 
 /// One token to run. What it computes depends on its role, position and content alone, never on what else is in the
@@ -23,7 +23,7 @@ pub struct Row {
     pub output: Output,
 }
 
-/// Prompts are bound by multiplication and decoding by memory: their arithmetic may differ.
+/// Prompts are bound by multiplication and decoding by memory: their arithmetic may differ; see [`Weights::roles_agree`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Role {
@@ -81,6 +81,13 @@ impl Weights {
     pub fn samples(&self) -> bool {
         // SAFETY: the model lives as long as `self`.
         unsafe { raw::engine_model_samples(self.raw()) != 0 }
+    }
+
+    /// Whether a row gives the same bits in both roles, with a cache of this kind.
+    #[must_use]
+    pub fn roles_agree(&self, kind: KvType) -> bool {
+        // SAFETY: the model lives as long as `self`.
+        unsafe { raw::engine_model_roles_agree(self.raw(), kind as u32) != 0 }
     }
 
     /// Does what [`forward`](Self::forward) does, and gives what was chosen for each row that asks for a token:

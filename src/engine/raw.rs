@@ -281,6 +281,7 @@ extern "C" {
     pub fn engine_cache_free(cache: *mut engine_cache);
     pub fn engine_cache_copy_page(cache: *mut engine_cache, from: u32, to: u32, error: *mut engine_error) -> i32;
     pub fn engine_model_samples(model: *mut engine_model) -> u32;
+    pub fn engine_model_roles_agree(model: *mut engine_model, kind: u32) -> u32;
     pub fn engine_forward(
         model: *mut engine_model,
         cache: *mut engine_cache,

@@ -168,6 +168,20 @@ impl<T: Sized32> OutputStruct<T> {
         Ok(())
     }
 
+    /// Has `fill` write into the cleared struct, as far as the caller's goes.
+    #[inline]
+    pub(super) fn fill(&self, fill: impl FnOnce(&mut T)) {
+        if self.size as usize == size_of::<T>() && self.target.is_aligned() {
+            // SAFETY: the target was valid for `self.size` bytes when this was made, which are a `T`'s, and cleared; zeros
+            // are a value, as `Sized32` promises.
+            fill(unsafe { &mut *self.target });
+        } else {
+            let mut value = zeroed();
+            fill(&mut value);
+            self.write(value);
+        }
+    }
+
     /// Writes a value, as far as the caller's struct goes.
     pub(super) fn write(&self, mut value: T) {
         let size = (self.size as usize).min(size_of::<T>());

@@ -25,6 +25,7 @@ pub mod scoring;
 mod session_calls;
 pub mod session_types;
 pub mod sessions;
+pub(crate) mod typed;
 pub mod types;
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -9,7 +9,7 @@ use serde_json::{json, Value};
 use super::callbacks::{thrown, HostData};
 use super::handles::{model, worker_model_t};
 use super::marshal::{
-    bytes, invalid, length, options, options_and_unknown, reserved, switch, text, zeroed, ArrayOutput,
+    bytes, invalid, length, options, options_and_unknown, reserved, switch, text, zeroed, ArrayOutput, OutputStruct,
 };
 use super::session_types::{
     worker_embed_options_t, worker_score_options_t, WORKER_POOLING_FIRST, WORKER_POOLING_LAST, WORKER_POOLING_MEAN,
@@ -18,7 +18,7 @@ use super::session_types::{
 use super::types::*;
 use crate::cuda::{devices, CudaModel};
 use crate::engine::{self, DeviceKind, KvType, LoadMode, ResidencyPolicy, ResidencyReport};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inference::{LoadOptions, Model, Pooling, ScoreKind};
 use crate::model::chat::ChatOptions;
 use crate::registry::registry;
@@ -121,16 +121,21 @@ fn kv_type(value: worker_kv_type_t) -> Result<KvType> {
 }
 
 /// A model's memory. Only looked at, under the registry's lock: hosts ask for it often.
-pub(super) fn memory(handle: worker_model_t) -> Result<worker_memory_t> {
-    let memory = registry().with(handle, |model: &CudaModel| model.model().map(|model| model.memory()))??;
-    let mut out = zeroed::<worker_memory_t>();
-    out.weights = memory.weights;
-    out.kv_cache = memory.kv_cache;
-    out.workspace = memory.workspace;
-    out.other = memory.other;
-    out.total = memory.total();
-    out.allocations = memory.allocations;
-    Ok(out)
+pub(super) fn memory(handle: worker_model_t, out: &OutputStruct<worker_memory_t>) -> Result<()> {
+    let told = registry().with(handle, |model: &CudaModel| {
+        // Boxed, for an error within an error is large, and is copied around even where there is none.
+        let memory = model.model().map_err(Box::new)?.memory();
+        out.fill(|out| {
+            out.weights = memory.weights;
+            out.kv_cache = memory.kv_cache;
+            out.workspace = memory.workspace;
+            out.other = memory.other;
+            out.total = memory.total();
+            out.allocations = memory.allocations;
+        });
+        Ok(())
+    })?;
+    told.map_err(|failure: Box<Error>| *failure)
 }
 
 /// Text to tokens.

@@ -132,7 +132,7 @@ pub unsafe extern "C" fn worker_model_memory(
     error: *mut worker_error_t,
 ) -> worker_status_t {
     // SAFETY: as this function's.
-    unsafe { guard::status(error, || output_struct(out, "out")?.write_with(|| calls::memory(model))) }
+    unsafe { guard::status(error, || calls::memory(model, &output_struct(out, "out")?)) }
 }
 
 /// Turns text into tokens.

@@ -133,7 +133,8 @@ impl Model {
             kv_size(options, description.context_length, KvCache::page_bytes(&weights, options.kv_type))?;
         let cache = KvCache::new(&weights, pages, options.kv_type)?;
         let turn = Arc::new(FairMutex::new(()));
-        let engine = WeightsEngine { weights: Arc::clone(&weights), cache, turn: Arc::clone(&turn) };
+        let roles_agree = weights.roles_agree(options.kv_type);
+        let engine = WeightsEngine { weights: Arc::clone(&weights), cache, roles_agree, turn: Arc::clone(&turn) };
         let limits = Limits {
             running: or_default(options.maximum_sessions, DEFAULT_SESSIONS) as usize,
             waiting: or_default(options.maximum_waiting, DEFAULT_WAITING) as usize,
@@ -400,6 +401,7 @@ fn log_progress(model: &str, reported: &mut u64, done: u64, total: u64) {
 struct WeightsEngine {
     weights: Arc<Weights>,
     cache: KvCache,
+    roles_agree: bool,
     turn: Arc<FairMutex<()>>,
 }
 
@@ -414,6 +416,10 @@ impl Engine for WeightsEngine {
 
     fn samples(&self) -> bool {
         self.weights.samples()
+    }
+
+    fn roles_agree(&self) -> bool {
+        self.roles_agree
     }
 
     fn forward(

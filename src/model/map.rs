@@ -84,6 +84,10 @@ impl Mapping {
                 format!("{}: the file shrank from {length} to {} bytes while it was opened", shown(path), map.len()),
             ));
         }
+        #[cfg(target_os = "linux")]
+        // Only a wish, as below. What this reads from the disk then lies in huge pages of the page cache, and whoever
+        // maps it while it stays there has a thousandth of the faults, and of the work of taking the map apart.
+        let _ = map.advise(memmap2::Advice::HugePage);
         Ok(Arc::new(Self { map, length, file: Some(file) }))
     }
 
@@ -115,6 +119,31 @@ impl Mapping {
     fn of_memory(map: MmapMut, length: usize) -> Result<Arc<Self>> {
         let map = map.make_read_only().map_err(|error| input_output("memory for the model", "protect", &error))?;
         Ok(Arc::new(Self { map, length, file: None }))
+    }
+}
+
+impl Drop for Mapping {
+    /// A large file in small pages takes tens of milliseconds to leave the page table: two threads share that. Taking
+    /// the map itself away locks the address space, so it comes after, when it is empty.
+    fn drop(&mut self) {
+        let first = (self.length / 2).next_multiple_of(HUGE_PAGE);
+        if self.file.is_none() || self.length < LARGE {
+            return;
+        }
+        let forget = |address: usize, length: usize| {
+            // SAFETY: the range lies within the map, which nobody reads any more and which lives until the thread below has
+            // ended; a read-only map of a file loses nothing. Where it fails, the pages go with the map.
+            unsafe { libc::madvise(address as *mut libc::c_void, length, libc::MADV_DONTNEED) };
+        };
+        let (start, rest) = (self.map.as_ptr() as usize, self.length - first);
+        // No scope: it leaves a record of the host's thread behind. Without a thread the map's end does it all.
+        let Ok(other) = std::thread::Builder::new().name("worker-unmap".to_owned()).spawn(move || {
+            forget(start + first, rest);
+        }) else {
+            return;
+        };
+        forget(start, first);
+        drop(other.join());
     }
 }
 
@@ -170,6 +199,10 @@ fn shown(path: &Path) -> String {
 
 /// Read at once: some milliseconds from a fast disk, so that progress is shown and cancelling is heard.
 const COPY_PIECE: usize = 16 << 20;
+
+/// Files from here on are let go by two threads.
+const LARGE: usize = 64 << 20;
+const HUGE_PAGE: usize = 2 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -229,6 +262,20 @@ mod tests {
         let error = mapped.check_size().unwrap_err();
         assert_eq!(error.code, Code::ModelLoadFailed);
         assert!(error.detail.contains("10000") && error.detail.ends_with("10"), "{error}");
+    }
+
+    #[test]
+    fn a_large_file_is_let_go_and_stays_as_it_was() {
+        // Holes, which take no disk, around one byte.
+        let file = file_of(b"x");
+        file.as_file().set_len((LARGE + 12_345) as u64).unwrap();
+        let mapping = Mapping::open(file.path(), LoadMode::Map).unwrap();
+        assert_eq!(mapping.bytes().iter().step_by(1000).filter(|byte| **byte != 0).count(), 1);
+        drop(mapping);
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
+        let path = shown(file.path());
+        assert!(!maps.lines().any(|line| line.contains(&path)), "it is mapped still:\n{maps}");
+        assert_eq!(std::fs::read(file.path()).unwrap()[0], b'x');
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What a model file holds: GGUF, architecture, tokenizer, chat template.
 
+pub(crate) mod beside;
 pub mod chat;
 pub mod families;
 pub mod gguf;

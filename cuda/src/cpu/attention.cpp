@@ -60,12 +60,12 @@ size_t Attention::partial_floats() const {
 void Attention::store(uint32_t layer, size_t row, const float *keys, const float *values) {
     const engine_row &r = rows_[row];
     const uint32_t page = page_tables_[r.sequence][r.position / ENGINE_PAGE_TOKENS];
-    const size_t slot = r.position % ENGINE_PAGE_TOKENS;
+    const uint32_t slot = r.position % ENGINE_PAGE_TOKENS;
     const KvLayout &layout = cache_->layout();
     const auto kind = static_cast<uint32_t>(cache_->kind());
     for (uint32_t head = 0; head < description_.kv_heads; head++) {
-        kernels_.store_kv(kind, keys + static_cast<size_t>(head) * description_.head_size, description_.head_size,
-                          cache_->address(layer, page, head, KvPart::Key) + slot * layout.key_row_bytes);
+        kernels_.store_key(kind, keys + static_cast<size_t>(head) * description_.head_size, description_.head_size, slot,
+                           cache_->address(layer, page, head, KvPart::Key));
         kernels_.store_kv(kind, values + static_cast<size_t>(head) * description_.value_size, description_.value_size,
                           cache_->address(layer, page, head, KvPart::Value) + slot * layout.value_row_bytes);
     }

@@ -16,13 +16,8 @@ namespace {
  * workspace to tens of megabytes. Rows depend on their predecessors only through the cache, so this is no rounding matter. */
 constexpr uint64_t rows_at_once = 256;
 
-/* Over fewer columns the rounding of activations averages out less, and such models are fast with all bits as well. */
+/* Narrower models are fast with all bits as well. */
 constexpr uint32_t narrow_width = 768;
-
-Arithmetic arithmetic_of(const engine_model_description &d, const KvCache &cache) {
-    if (cache.kind() == KvKind::F32) return Arithmetic::Exact;
-    return d.experts != 0 || d.width < narrow_width ? Arithmetic::Careful : Arithmetic::Fast;
-}
 
 } // namespace
 
@@ -48,6 +43,28 @@ void CpuForward::run(const engine_batch &batch, KvCache &cache) {
         outputs = run_rows(batch, first, std::min(rows_at_once, batch.row_count - first), cache, outputs);
 }
 
+/* Where experts are chosen by what the products give, 8 bits choose others too often. Elsewhere the rounding to 8 bits gives
+ * 0.9 to 1.1 of the error tolerated for types with blocks of 32, whatever the width; the attention's products make half of it,
+ * though they have but a sixth of the weights or less: with 16 bits there it is at most 0.75. */
+CpuForward::ModelArithmetic CpuForward::arithmetic_for(KvKind kind) const noexcept {
+    if (kind == KvKind::F32) return {Arithmetic::Exact, Arithmetic::Exact};
+    if (d_.experts != 0 || d_.width < narrow_width) return {Arithmetic::Careful, Arithmetic::Careful};
+    return {Arithmetic::Fine, Arithmetic::Fast};
+}
+
+bool CpuForward::roles_agree(uint32_t kind) const noexcept {
+    const ModelArithmetic arithmetic = arithmetic_for(static_cast<KvKind>(kind));
+    const auto agree = [&](Arithmetic which, std::initializer_list<const Affine *> products) {
+        return std::ranges::all_of(products, [&](const Affine *product) {
+            return product->matrix.data == nullptr || kernels_.roles_agree(product->matrix.type, which);
+        });
+    };
+    return agree(arithmetic.rest, {&model_.output}) && std::ranges::all_of(model_.layers, [&](const Layer &layer) {
+        return agree(arithmetic.attention, {&layer.query, &layer.key, &layer.value, &layer.attention_output}) &&
+               agree(arithmetic.rest, {&layer.gate, &layer.up, &layer.down, &layer.router});
+    });
+}
+
 WorkspaceNeeds CpuForward::needs() const {
     size_t scratch = attention_.scratch_floats(), prepared = 0, rest = 0;
     /* Query, key and value may be of three types; the rest meet one or two. */
@@ -63,7 +80,8 @@ float *CpuForward::run_rows(const engine_batch &batch, uint64_t first, uint64_t 
     const std::span<const engine_row> rows(batch.rows + first, count);
     attention_.begin(rows, batch.page_tables, cache);
     workspace_.reserve(count, needs());
-    products_.use(arithmetic_of(d_, cache), workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
+    arithmetic_ = arithmetic_for(cache.kind());
+    products_.use(workspace_.prepared, workspace_.thread_scratch, workspace_.thread_stride);
     order_rows(rows, order_);
     embed(rows);
     for (uint32_t layer = 0; layer < d_.layers; layer++) run_layer(layer, rows);
@@ -105,13 +123,13 @@ void CpuForward::run_layer(uint32_t number, std::span<const engine_row> rows) {
     parallel_.stop_if_cancelled();
 
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { normalise(layer.attention_norm, w.hidden + row * width, w.normed + row * width); });
-    linear(order_, w.normed, width, width,
+    linear(order_, w.normed, width, width, arithmetic_.attention,
            {{&layer.query, w.query, size_t{d_.heads} * d_.head_size},
             {&layer.key, w.key, size_t{d_.kv_heads} * d_.head_size},
             {&layer.value, w.value, size_t{d_.kv_heads} * d_.value_size}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) { turn_and_store(number, layer, row); });
     attention_.attend(number, layer, w.query, w.attended, w);
-    linear(order_, w.attended, attended_width, attended_width, {{&layer.attention_output, w.projected, width}});
+    linear(order_, w.attended, attended_width, attended_width, arithmetic_.attention, {{&layer.attention_output, w.projected, width}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         add_projected(layer.post_attention_norm, row);
         normalise(layer.feed_forward_norm, w.hidden + row * width, w.normed + row * width);
@@ -149,11 +167,11 @@ void CpuForward::feed_forward(const Layer &layer, size_t rows) {
     Workspace &w = workspace_;
     const size_t middle = d_.feed_forward;
     if (d_.gated == 1)
-        linear(order_, w.normed, d_.width, d_.width, {{&layer.gate, w.gate, middle}, {&layer.up, w.up, middle}});
+        linear(order_, w.normed, d_.width, d_.width, arithmetic_.rest, {{&layer.gate, w.gate, middle}, {&layer.up, w.up, middle}});
     else
-        linear(order_, w.normed, d_.width, d_.width, {{&layer.up, w.gate, middle}});
+        linear(order_, w.normed, d_.width, d_.width, arithmetic_.rest, {{&layer.up, w.gate, middle}});
     parallel_.run_rows(rows, uint64_t{middle} * 16, [&](unsigned, uint64_t row) { activate(w.gate + row * middle, d_.gated == 1 ? w.up + row * middle : nullptr); });
-    linear(order_, w.gate, middle, middle, {{&layer.down, w.projected, d_.width}});
+    linear(order_, w.gate, middle, middle, arithmetic_.rest, {{&layer.down, w.projected, d_.width}});
 }
 
 /* The asked rows are normed side by side, then multiplied into the caller's memory. */
@@ -186,7 +204,7 @@ float *CpuForward::write_outputs(std::span<const engine_row> rows, float *output
     const std::span places(order.outputs);
     order.jobs.push_back({model_.output, Role::Prompt, inputs.first(order.prompt_rows), places.first(order.prompt_rows)});
     order.jobs.push_back({model_.output, Role::Decode, inputs.subspan(order.prompt_rows), places.subspan(order.prompt_rows)});
-    products_.run(order.jobs, d_.width);
+    products_.run(order.jobs, d_.width, arithmetic_.rest);
     const bool scaled = d_.logit_scale != 0.0f && d_.logit_scale != 1.0f;
     if (scaled || d_.final_softcap != 0.0f) {
         constexpr uint64_t part = 8192;
@@ -202,7 +220,8 @@ float *CpuForward::write_outputs(std::span<const engine_row> rows, float *output
     return outputs;
 }
 
-void CpuForward::linear(RowOrder &order, const float *input, size_t input_stride, uint64_t columns, std::initializer_list<Target> targets) {
+void CpuForward::linear(RowOrder &order, const float *input, size_t input_stride, uint64_t columns, Arithmetic arithmetic,
+                        std::initializer_list<Target> targets) {
     const size_t count = order.rows.size();
     order.inputs.clear();
     order.outputs.clear();
@@ -218,7 +237,7 @@ void CpuForward::linear(RowOrder &order, const float *input, size_t input_stride
         order.jobs.push_back({*target.weights, Role::Prompt, inputs.first(order.prompt_rows), own.first(order.prompt_rows)});
         order.jobs.push_back({*target.weights, Role::Decode, inputs.subspan(order.prompt_rows), own.subspan(order.prompt_rows)});
     }
-    products_.run(order.jobs, columns);
+    products_.run(order.jobs, columns, arithmetic);
 }
 
 void CpuForward::normalise(const Norm &norm, const float *input, float *output) const {

@@ -24,6 +24,7 @@ public:
     CpuForward(const engine_model_description &description, std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner);
 
     void run(const engine_batch &batch, KvCache &cache) override;
+    bool roles_agree(uint32_t kind) const noexcept override;
     uint64_t workspace_bytes() const noexcept override { return workspace_.bytes() + gelu_table_.size(); }
 
 private:
@@ -42,6 +43,12 @@ private:
         size_t stride;
     };
 
+    /* Of the products around the attention, and of the others. */
+    struct ModelArithmetic {
+        Arithmetic attention, rest;
+    };
+
+    ModelArithmetic arithmetic_for(KvKind kind) const noexcept;
     WorkspaceNeeds needs() const;
     /* Rows [first, first + count) of the batch; returns where the next rows' outputs go. */
     float *run_rows(const engine_batch &batch, uint64_t first, uint64_t count, KvCache &cache, float *outputs);
@@ -56,7 +63,8 @@ private:
     float *write_outputs(std::span<const engine_row> rows, float *outputs);
 
     /* All rows of the order times each target's weights; input rows are `input_stride` apart. */
-    void linear(RowOrder &order, const float *input, size_t input_stride, uint64_t columns, std::initializer_list<Target> targets);
+    void linear(RowOrder &order, const float *input, size_t input_stride, uint64_t columns, Arithmetic arithmetic,
+                std::initializer_list<Target> targets);
     void normalise(const Norm &norm, const float *input, float *output) const;
     void activate(float *gate, const float *up) const;
 
@@ -70,6 +78,7 @@ private:
     Rotary windowed_rotary_;
     Workspace workspace_;
     DeviceMemory gelu_table_;
+    ModelArithmetic arithmetic_{};
     RowOrder order_;
     RowOrder output_order_;
     std::vector<uint32_t> expert_slots_; /* slots by expert, then role, then row */

@@ -9,7 +9,7 @@ namespace worker::cpu {
 void CpuForward::experts(const Layer &layer, std::span<const engine_row> rows) {
     Workspace &w = workspace_;
     const uint32_t used = d_.experts_used;
-    linear(order_, w.normed, d_.width, d_.width, {{&layer.router, w.router_scores, d_.experts}});
+    linear(order_, w.normed, d_.width, d_.width, arithmetic_.rest, {{&layer.router, w.router_scores, d_.experts}});
     parallel_.run_rows(rows.size(), uint64_t{d_.width} * 8, [&](unsigned, uint64_t row) {
         choose_experts(w.router_scores + row * d_.experts, d_.experts, used, w.expert_chosen + row * used, w.expert_weights + row * used);
     });
@@ -56,7 +56,7 @@ void CpuForward::run_experts(const Layer &layer, std::span<const engine_row> row
             }
             first = last;
         }
-        products_.run(order_.jobs, columns);
+        products_.run(order_.jobs, columns, arithmetic_.rest);
     };
 
     inputs.clear();

@@ -31,28 +31,27 @@ size_t Products::scratch_floats(uint64_t columns) const {
     return std::max({kernels_.product_scratch(columns), kernels_.tile_scratch(columns), most_tile_lanes * segment / sizeof(float)});
 }
 
-void Products::use(Arithmetic arithmetic, std::byte *prepared, float *scratch, size_t scratch_stride) {
-    arithmetic_ = arithmetic;
+void Products::use(std::byte *prepared, float *scratch, size_t scratch_stride) {
     prepared_ = prepared;
     scratch_ = scratch;
     scratch_stride_ = scratch_stride;
 }
 
 /* Jobs with the very same rows, form and shape, as query, key and value have, share what is prepared. */
-void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns) {
+void Products::prepare(std::span<const ProductJob> jobs, uint64_t columns, Arithmetic arithmetic) {
     prepared_jobs_.clear();
     sources_.clear();
     inputs_.clear();
     std::byte *place = prepared_;
-    for (const ProductJob &job : jobs) prepared_jobs_.push_back(prepare_job(job, columns, place));
+    for (const ProductJob &job : jobs) prepared_jobs_.push_back(prepare_job(job, columns, arithmetic, place));
     uint64_t values = 0;
     for (const Source &source : sources_) values += source.shape ? source.count * tile_segment : columns;
     parallel_.run(sources_.size(), values * 4, [&](unsigned thread, uint64_t i) { run_source(sources_[i], columns, scratch_ + thread * scratch_stride_); });
 }
 
-Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place) {
+Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t columns, Arithmetic arithmetic, std::byte *&place) {
     const TensorType type = job.weights.matrix.type;
-    PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic_);
+    PreparedForm form = kernels_.prepared_form(type, job.role, arithmetic);
     const TileShape shape = kernels_.tile_shape(type, form, job.inputs.size());
     if (shape) form = plain_form(form);
     for (const Preparation &other : prepared_jobs_)
@@ -105,8 +104,8 @@ uint64_t Products::rows_at_once(const ProductJob &job, const Preparation &prepar
     return std::max<uint64_t>(4, std::min(most, fair) / 4 * 4);
 }
 
-void Products::run(std::span<const ProductJob> jobs, uint64_t columns) {
-    prepare(jobs, columns);
+void Products::run(std::span<const ProductJob> jobs, uint64_t columns, Arithmetic arithmetic) {
+    prepare(jobs, columns, arithmetic);
     pieces_.clear();
     uint64_t numbers = 0, work = 0;
     for (size_t j = 0; j < jobs.size(); j++) {
@@ -122,17 +121,25 @@ void Products::run(std::span<const ProductJob> jobs, uint64_t columns) {
         numbers += (matrix.rows + at_once - 1) / at_once;
         work += matrix.rows * matrix.columns * job.inputs.size();
     }
-    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
+    const auto task_of = [&](uint64_t number) {
         const auto after = std::upper_bound(pieces_.begin(), pieces_.end(), number, [](uint64_t n, const Piece &piece) { return n < piece.first_number; });
         const Piece &piece = *(after - 1);
         ProductTask task = piece.task;
         task.first_row = (number - piece.first_number) * piece.rows_at_once;
         task.last_row = std::min(task.last_row, task.first_row + piece.rows_at_once);
+        return task;
+    };
+    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
+        ProductTask task = task_of(number);
         task.scratch = scratch_ + thread * scratch_stride_;
-        if (task.shape)
-            kernels_.tile_product(task);
-        else
-            kernels_.product(task);
+        if (!task.shape) return kernels_.product(task);
+        /* The other threads take the pieces between. */
+        if (number + parallel_.threads() < numbers) {
+            const ProductTask next = task_of(number + parallel_.threads());
+            task.next_weights = next.weights + next.first_row * next.row_bytes;
+            task.next_bytes = (next.last_row - next.first_row) * next.row_bytes;
+        }
+        kernels_.tile_product(task);
     });
 }
 

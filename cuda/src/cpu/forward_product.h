@@ -33,11 +33,11 @@ public:
     size_t scratch_floats(uint64_t columns) const;
 
     /* 64-byte aligned; scratch is per thread. */
-    void use(Arithmetic arithmetic, std::byte *prepared, float *scratch, size_t scratch_stride);
+    void use(std::byte *prepared, float *scratch, size_t scratch_stride);
 
     /* Runs the jobs as one piece of parallel work. All inputs have `columns` values; an input that several jobs share is
      * prepared once per form when the jobs name it in the same order. */
-    void run(std::span<const ProductJob> jobs, uint64_t columns);
+    void run(std::span<const ProductJob> jobs, uint64_t columns, Arithmetic arithmetic);
 
 private:
     struct Piece {
@@ -65,14 +65,13 @@ private:
     };
 
     size_t largest_lane_bytes(uint64_t columns) const;
-    void prepare(std::span<const ProductJob> jobs, uint64_t columns);
-    Preparation prepare_job(const ProductJob &job, uint64_t columns, std::byte *&place);
+    void prepare(std::span<const ProductJob> jobs, uint64_t columns, Arithmetic arithmetic);
+    Preparation prepare_job(const ProductJob &job, uint64_t columns, Arithmetic arithmetic, std::byte *&place);
     void run_source(const Source &source, uint64_t columns, float *scratch) const;
     uint64_t rows_at_once(const ProductJob &job, const Preparation &prepared) const;
 
     const KernelTable &kernels_;
     Parallel &parallel_;
-    Arithmetic arithmetic_ = Arithmetic::Fast;
     std::byte *prepared_ = nullptr;
     float *scratch_ = nullptr;
     size_t scratch_stride_ = 0;

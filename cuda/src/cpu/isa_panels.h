@@ -20,6 +20,12 @@ size_t tile_scratch(uint64_t columns);
 void tile_product(const ProductTask &task);
 } // namespace avx512vnni
 
+namespace neon {
+TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count);
+size_t tile_scratch(uint64_t columns);
+void tile_product(const ProductTask &task);
+} // namespace neon
+
 } // namespace worker::cpu
 
 #endif

@@ -8,6 +8,11 @@
 #include "forward.h"
 #include "matrix_unit.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace worker::cpu {
 
 namespace scalar {
@@ -22,6 +27,13 @@ extern const KernelTable table;
 }
 namespace avx512vnni {
 extern const KernelTable table;
+}
+#elif defined(__aarch64__)
+namespace neon {
+extern const KernelTable table;
+}
+namespace neon_dotprod {
+KernelTable table() noexcept;
 }
 #endif
 
@@ -46,6 +58,14 @@ Supported find_supported() noexcept {
     if (vnni && matrix_unit_state() == MatrixUnitState::Works) {
         static const KernelTable amx = matrix_unit_table();
         supported.tables[supported.count++] = &amx;
+    }
+#endif
+#elif defined(__aarch64__)
+    supported.tables[supported.count++] = &neon::table;
+#if defined(__linux__)
+    if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) {
+        static const KernelTable dotprod = neon_dotprod::table();
+        supported.tables[supported.count++] = &dotprod;
     }
 #endif
 #endif

@@ -22,10 +22,10 @@ namespace worker::cpu {
  * reading of the weights. A row's arithmetic follows its role, so a kernel may be chosen for each. */
 enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_DECODE };
 
-/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits. Careful
- * takes 16: where experts are chosen by what the products give, 8 choose others too often, and in narrow models they come near
- * the tolerated error. */
-enum class Arithmetic : uint32_t { Exact, Careful, Fast };
+/* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
+ * to 16. Fine is for the products that make half of the error: as Careful, but as Fast for types with blocks of 256, whose
+ * tolerated error is larger, and with a unit for bf16, which has more bits than 8, where there is one. */
+enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
 enum class PreparedForm : uint32_t {
@@ -105,6 +105,8 @@ struct ProductTask {
     float *scratch; /* product_scratch floats, or tile_scratch, 64-byte aligned */
     TileShape shape = {};             /* where there are tiles, they stand for the inputs */
     const std::byte *tiles = nullptr; /* tile_bytes apart, 64-byte aligned */
+    const std::byte *next_weights = nullptr; /* what the thread will probably read after this task, or null */
+    size_t next_bytes = 0;
 };
 
 /* Positions that attention takes at once, aligned: their results are joined in order, so that a long context can be shared out. */
@@ -129,7 +131,7 @@ struct AttentionTask {
     const std::byte *keys;   /* the KV head's, on page 0 */
     const std::byte *values;
     size_t page_stride;
-    size_t key_row_bytes;
+    size_t key_row_bytes; /* bytes of one key, wherever they lie in its page */
     size_t value_row_bytes;
     const uint32_t *pages; /* of the sequence */
     float *scratch;        /* attention_scratch floats, 64-byte aligned */
@@ -155,6 +157,8 @@ struct KernelTable {
     void (*expand_row)(TensorType type, const std::byte *row, uint64_t columns, float *output);
 
     PreparedForm (*prepared_form)(TensorType type, Role role, Arithmetic arithmetic);
+    /* Whether product() and tile_product() give the same bits for both roles. */
+    bool (*roles_agree)(TensorType type, Arithmetic arithmetic);
     size_t (*prepared_bytes)(PreparedForm form, uint64_t columns); /* a multiple of 64 */
     void (*prepare)(PreparedForm form, const float *row, uint64_t columns, std::byte *prepared);
     size_t (*product_scratch)(uint64_t columns);
@@ -175,8 +179,10 @@ struct KernelTable {
     size_t (*attention_partial)(uint32_t value_size, uint32_t queries);
     void (*attend_span)(const AttentionTask &task, uint32_t span, float *partial);
     void (*join_spans)(const AttentionTask &task, uint32_t spans, float *partials);
-    /* One head's key or value into a row of the cache. */
+    /* One head's value into a row of the cache; or a key where keys lie in rows. */
     void (*store_kv)(uint32_t kind, const float *row, uint32_t count, std::byte *output);
+    /* One head's key into its place among a page's, which lie in rows only where the cache holds floats: isa_attention_keys.inc. */
+    void (*store_key)(uint32_t kind, const float *row, uint32_t count, uint32_t slot, std::byte *page);
 
     void (*rms_norm)(const float *input, const float *weight, uint64_t count, float epsilon, float *output);
     void (*layer_norm)(const float *input, const float *weight, const float *bias /* may be null */, uint64_t count, float epsilon,

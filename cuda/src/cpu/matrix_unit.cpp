@@ -100,9 +100,17 @@ MatrixUnitState find_state() noexcept {
     }
 }
 
+bool takes_prompts(TensorType type, Arithmetic arithmetic) noexcept {
+    return (arithmetic == Arithmetic::Fast || arithmetic == Arithmetic::Fine) && type != TensorType::F32;
+}
+
 PreparedForm prepared_form(TensorType type, Role role, Arithmetic arithmetic) {
-    if (arithmetic == Arithmetic::Fast && role == Role::Prompt && type != TensorType::F32) return PreparedForm::Bfloats;
+    if (role == Role::Prompt && takes_prompts(type, arithmetic)) return PreparedForm::Bfloats;
     return avx512vnni::table.prepared_form(type, role, arithmetic);
+}
+
+bool roles_agree(TensorType type, Arithmetic arithmetic) {
+    return !takes_prompts(type, arithmetic) && avx512vnni::table.roles_agree(type, arithmetic);
 }
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
@@ -131,6 +139,7 @@ KernelTable matrix_unit_table() noexcept {
     KernelTable table = avx512vnni::table;
     table.name = "amx";
     table.prepared_form = prepared_form;
+    table.roles_agree = roles_agree;
     table.tile_shape = tile_shape;
     table.tile_scratch = tile_scratch;
     table.tile_product = tile_product;

@@ -109,6 +109,36 @@ uint64_t resident_by_page_table(PageRange range) {
     return resident * page_size();
 }
 
+/* A look at some of the pages: at every one it would take as long as entering them. */
+bool seems_in_memory(PageRange range) noexcept {
+    constexpr size_t looks = 16;
+    const uintptr_t step = std::max((range.end - range.begin) / looks, page_size()) & ~(page_size() - 1);
+    for (uintptr_t at = range.begin; at < range.end; at += step) {
+        unsigned char state = 0;
+        if (mincore(reinterpret_cast<void *>(at), page_size(), &state) != 0 || (state & 1) == 0) return false;
+    }
+    return true;
+}
+
+/* Reads what is not in memory, and enters all pages into this process's page table. */
+void populate(PageRange range) {
+    void *start = reinterpret_cast<void *>(range.begin);
+    const size_t bytes = range.end - range.begin;
+    int reason = 0;
+    do {
+        reason = madvise(start, bytes, MADV_POPULATE_READ) == 0 ? 0 : errno;
+    } while (reason == EINTR || reason == EAGAIN);
+    if (reason == 0) return;
+    if (reason != EINVAL) {
+        throw CudaError::model_load_failed("reading " + std::to_string(bytes) + " bytes of weights into memory failed: " +
+                                           system_reason(reason) + "; the file may have been cut or its disk may be failing");
+    }
+    /* An older kernel: read a byte of every page. */
+    for (uintptr_t at = range.begin; at < range.end; at += page_size()) {
+        static_cast<void>(*reinterpret_cast<const volatile char *>(at));
+    }
+}
+
 std::string limit_text(rlim_t limit) { return limit == RLIM_INFINITY ? "unlimited" : std::to_string(limit) + " bytes"; }
 
 } // namespace
@@ -126,20 +156,16 @@ uint64_t CpuDevice::resident_bytes(const void *address, size_t bytes) {
 void CpuDevice::make_resident(const void *address, size_t bytes) {
     if (bytes == 0) return;
     const PageRange range = pages_of(address, bytes);
-    void *start = reinterpret_cast<void *>(range.begin);
-    madvise(start, range.end - range.begin, MADV_WILLNEED); /* starts the reading; the rest waits for it */
-    int reason = 0;
-    do {
-        reason = madvise(start, range.end - range.begin, MADV_POPULATE_READ) == 0 ? 0 : errno;
-    } while (reason == EINTR || reason == EAGAIN);
-    if (reason == 0) return;
-    if (reason != EINVAL) {
-        throw CudaError::model_load_failed("reading " + std::to_string(bytes) + " bytes of weights into memory failed: " +
-                                           system_reason(reason) + "; the file may have been cut or its disk may be failing");
-    }
-    /* An older kernel: read a byte of every page. */
-    for (uintptr_t at = range.begin; at < range.end; at += page_size()) {
-        static_cast<void>(*reinterpret_cast<const volatile char *>(at));
+    const size_t whole = range.end - range.begin;
+    if (seems_in_memory(range)) {
+        /* No disk to wait for: what is left is to enter each page into the page table, work for every core. */
+        constexpr size_t grain = 256;
+        pool_.run_ranges(whole / page_size(), grain, [&](uint64_t first, uint64_t last) {
+            populate({range.begin + first * page_size(), range.begin + last * page_size()});
+        });
+    } else {
+        madvise(reinterpret_cast<void *>(range.begin), whole, MADV_WILLNEED); /* starts the reading; the rest waits for it */
+        populate(range);
     }
 }
 

@@ -31,6 +31,7 @@ public:
      * fails as this one did. */
     void run(const engine_batch &batch, KvCache &cache) override;
     bool samples() const noexcept override { return true; }
+    bool roles_agree(uint32_t) const noexcept override { return true; } /* it knows none */
     uint64_t workspace_bytes() const noexcept override;
 
 private:

@@ -38,6 +38,7 @@ public:
         }
     }
 
+    bool roles_agree(uint32_t) const noexcept override { return true; }
     uint64_t workspace_bytes() const noexcept override { return scratch_.size(); }
 
 private:

@@ -62,7 +62,8 @@ struct Fixture {
         settle();
     }
 
-    std::vector<std::byte> stored_by_cpu() const {
+    /* With keys in rows, as a GPU has them, or as the CPU does. */
+    std::vector<std::byte> stored_by_cpu(bool key_rows) const {
         std::vector<std::byte> expected(memory.size(), std::byte{0xff});
         for (uint32_t number = 0; number < sequences * context; number++) {
             const uint32_t position = number % context, slot = position % ENGINE_PAGE_TOKENS;
@@ -70,7 +71,11 @@ struct Fixture {
             for (uint32_t head = 0; head < setting.kv_heads; head++) {
                 std::byte *place = expected.data() + page * layer.page_bytes + head * layer.head_bytes;
                 const size_t of_head = size_t{number} * setting.kv_heads + head;
-                scalar().store_kv(setting.kind, keys.data() + of_head * setting.head_size, setting.head_size, place + slot * layer.key_row_bytes);
+                const float *key = keys.data() + of_head * setting.head_size;
+                if (key_rows)
+                    scalar().store_kv(setting.kind, key, setting.head_size, place + slot * layer.key_row_bytes);
+                else
+                    scalar().store_key(setting.kind, key, setting.head_size, slot, place);
                 scalar().store_kv(setting.kind, values.data() + of_head * setting.value_size, setting.value_size,
                                   place + layer.key_bytes + slot * layer.value_row_bytes);
             }
@@ -104,6 +109,7 @@ struct Fixture {
     }
 
     std::vector<float> attend_by_cpu(const std::vector<float> &queries, const std::vector<BatchRow> &rows) const {
+        const std::vector<std::byte> cache = stored_by_cpu(false);
         const uint32_t group = setting.heads / setting.kv_heads;
         std::vector<float> outputs(rows.size() * setting.heads * setting.value_size);
         std::vector<float> scratch(scalar().attention_scratch(setting.kind, setting.head_size, setting.value_size, group, context) + 16);
@@ -126,7 +132,7 @@ struct Fixture {
                 task.softcap = setting.softcap;
                 task.sinks = setting.sinks ? sinks.data() + head * group : nullptr;
                 task.kind = setting.kind;
-                task.keys = layer.base + head * layer.head_bytes;
+                task.keys = cache.data() + head * layer.head_bytes;
                 task.values = task.keys + layer.key_bytes;
                 task.page_stride = layer.page_bytes;
                 task.key_row_bytes = layer.key_row_bytes;
@@ -148,7 +154,7 @@ std::string name_of(const Setting &s) {
 void check_setting(const Setting &setting, const std::vector<uint32_t> &positions, float tolerance) {
     Fixture fixture(setting, *std::max_element(positions.begin(), positions.end()) + 1);
     fixture.store_all();
-    if (fixture.memory != fixture.stored_by_cpu()) harness::fail(__FILE__, __LINE__, name_of(setting) + ": the stored rows are not the CPU's");
+    if (fixture.memory != fixture.stored_by_cpu(true)) harness::fail(__FILE__, __LINE__, name_of(setting) + ": the stored rows are not the CPU's");
 
     Random random(7);
     std::vector<BatchRow> rows;

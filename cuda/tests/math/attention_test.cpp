@@ -25,6 +25,23 @@ worker::TensorType stored_type(uint32_t kind) {
     return kind == ENGINE_KV_F32 ? worker::TensorType::F32 : kind == ENGINE_KV_F16 ? worker::TensorType::F16 : worker::TensorType::Q8_0;
 }
 
+/* A page's key as a row of its kind: halves and blocks lie turned over. */
+std::vector<std::byte> key_row_of(uint32_t kind, const std::byte *page, size_t slot, uint32_t size) {
+    const size_t slots = ENGINE_PAGE_TOKENS, bytes = worker::row_bytes(stored_type(kind), size);
+    if (kind == ENGINE_KV_F32) return {page + slot * bytes, page + (slot + 1) * bytes};
+    std::vector<std::byte> row;
+    const auto take = [&](size_t place, size_t count) { row.insert(row.end(), page + place, page + place + count); };
+    if (kind == ENGINE_KV_F16)
+        for (size_t i = 0; i < size; i++) take((i * slots + slot) * 2, 2);
+    else
+        for (size_t i = 0; i < size; i++) {
+            const size_t block = i / 32 * slots * 34;
+            if (i % 32 == 0) take(block + slot * 2, 2);
+            take(block + slots * 2 + i % 32 * slots + slot, 1);
+        }
+    return row;
+}
+
 /* The sequence's pages lie out of order among others. */
 std::vector<uint32_t> pages_of(uint32_t context) {
     const uint32_t count = (context + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS;
@@ -55,7 +72,7 @@ struct Fixture {
             std::byte *page = cache.data() + pages[position / ENGINE_PAGE_TOKENS] * page_bytes;
             const size_t slot = position % ENGINE_PAGE_TOKENS;
             const std::vector<float> key = random_numbers(random, setting.head_size), value = random_numbers(random, setting.value_size);
-            table.store_kv(setting.kind, key.data(), setting.head_size, page + slot * key_row);
+            table.store_key(setting.kind, key.data(), setting.head_size, static_cast<uint32_t>(slot), page);
             table.store_kv(setting.kind, value.data(), setting.value_size, page + ENGINE_PAGE_TOKENS * key_row + slot * value_row);
         }
         queries = random_numbers(random, positions.size() * setting.group * setting.head_size);
@@ -122,7 +139,8 @@ struct Fixture {
         const std::byte *page = cache.data() + pages[position / ENGINE_PAGE_TOKENS] * page_bytes;
         const size_t slot = position % ENGINE_PAGE_TOKENS;
         std::vector<float> row(size);
-        worker::dequantise(stored_type(setting.kind), value ? page + ENGINE_PAGE_TOKENS * key_row + slot * value_row : page + slot * key_row, size, row.data());
+        const std::vector<std::byte> key = key_row_of(setting.kind, page, slot, setting.head_size);
+        worker::dequantise(stored_type(setting.kind), value ? page + ENGINE_PAGE_TOKENS * key_row + slot * value_row : key.data(), size, row.data());
         return row;
     }
 
@@ -181,12 +199,37 @@ TEST(attention_is_right_and_independent_of_its_company) {
         for (const Setting &setting : settings) check_attention(*table, setting, {0, 1, 15, 31, 32, 33, 64, 76});
 }
 
+TEST(keys_have_the_bits_of_rows_and_lie_where_no_other_does) {
+    for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
+        for (const auto &[kind, size] : {std::pair{ENGINE_KV_F16, 23u}, {ENGINE_KV_F16, 64u}, {ENGINE_KV_F32, 20u}, {ENGINE_KV_Q8_0, 96u}}) {
+            Random random(size);
+            const size_t bytes = worker::row_bytes(stored_type(kind), size);
+            std::vector<std::byte> page(ENGINE_PAGE_TOKENS * bytes), row(bytes);
+            std::vector<std::vector<float>> keys;
+            for (uint32_t slot = 0; slot < ENGINE_PAGE_TOKENS; slot++) {
+                keys.push_back(random_numbers(random, size));
+                table->store_key(kind, keys.back().data(), size, slot, page.data());
+            }
+            for (uint32_t slot = 0; slot < ENGINE_PAGE_TOKENS; slot++) {
+                table->store_kv(kind, keys[slot].data(), size, row.data());
+                CHECK(key_row_of(kind, page.data(), slot, size) == row);
+            }
+        }
+}
+
 TEST(attention_to_several_spans_is_right) {
     const Setting settings[] = {
         {64, 64, 4, ENGINE_KV_F16, 0, 0, true}, {32, 32, 3, ENGINE_KV_Q8_0, 0, 3.0f, false}, {32, 48, 1, ENGINE_KV_F16, 700, 0, true}, {16, 16, 2, ENGINE_KV_F32, 0, 0, false},
     };
     for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
         for (const Setting &setting : settings) check_attention(*table, setting, {3, 511, 512, 1023, 1024, 1100});
+}
+
+/* Tiles of every size, in place and expanded. */
+TEST(attention_of_any_number_of_queries_is_right) {
+    for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
+        for (uint32_t group = 1; group <= 9; group++)
+            for (const uint32_t kind : {ENGINE_KV_F16, ENGINE_KV_Q8_0}) check_attention(*table, {32, 64, group, kind, 0, 0, false}, {14, 40, 47, 66});
 }
 
 TEST(what_is_not_a_number_spreads) {

@@ -84,22 +84,26 @@ inline void add_attention(RandomModel &model, int32_t layer, worker::TensorType 
 
 constexpr uint32_t wide = 1024; /* enough for prompt rows in the fastest arithmetic */
 
-/* llama's kind: gated, no biases, no windows. */
-inline RandomModel dense_model(worker::TensorType type, uint32_t width = 64) {
+/* What the description asks for, of llama's kind: gated, no biases, no windows. */
+inline void add_dense_tensors(RandomModel &model, worker::TensorType type) {
     using worker::TensorType;
-    RandomModel model;
-    model.description = small_description();
-    model.description.width = width;
     const engine_model_description &d = model.description;
     model.add("token_embd.weight", ENGINE_TOKEN_EMBEDDING, -1, type, d.width, d.vocabulary);
     model.add("output_norm.weight", ENGINE_OUTPUT_NORM, -1, TensorType::F32, d.width);
-    for (int32_t layer = 0; layer < 2; layer++) {
+    for (int32_t layer = 0; layer < static_cast<int32_t>(d.layers); layer++) {
         const std::string prefix = "blk." + std::to_string(layer) + ".";
         add_attention(model, layer, type, false);
         model.add(prefix + "ffn_gate.weight", ENGINE_GATE, layer, type, d.width, d.feed_forward);
         model.add(prefix + "ffn_up.weight", ENGINE_UP, layer, type, d.width, d.feed_forward);
         model.add(prefix + "ffn_down.weight", ENGINE_DOWN, layer, type, d.feed_forward, d.width);
     }
+}
+
+inline RandomModel dense_model(worker::TensorType type, uint32_t width = 64) {
+    RandomModel model;
+    model.description = small_description();
+    model.description.width = width;
+    add_dense_tensors(model, type);
     return model;
 }
 

@@ -1,11 +1,10 @@
 //! What of a model file concerns text, read beside the weights.
 
-use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use crate::error::Result;
+use crate::model::beside::Beside;
 use crate::model::chat::ChatTemplate;
 use crate::model::{GgufFile, Metadata, Tokenizer};
 
@@ -24,31 +23,26 @@ impl Texts {
     }
 }
 
-/// A thread that reads a file's [`Texts`]: a vocabulary of a hundred thousand tokens takes as long to read as the weights
-/// take to map. Dropping it waits for the thread.
-///
-/// Not a scoped thread: a scope leaves the standard library's record of the host's thread behind for good.
+/// Reads a file's [`Texts`] on a thread of its own: a vocabulary of a hundred thousand tokens takes as long to read as the
+/// weights take to map. Dropping it waits for the thread.
 pub(super) struct TextsReader {
-    file: Arc<GgufFile>,
     failed: Arc<AtomicBool>,
-    thread: Option<JoinHandle<Result<Texts>>>,
+    reading: Beside<Result<Texts>>,
 }
 
 impl TextsReader {
     /// Begins to read.
     pub(super) fn start(file: &Arc<GgufFile>) -> Self {
         let failed = Arc::new(AtomicBool::new(false));
-        let read = {
+        let reading = {
             let (file, failed) = (Arc::clone(file), Arc::clone(&failed));
-            move || {
+            Beside::start("worker-texts", move || {
                 let texts = Texts::read(&file.metadata);
                 failed.store(texts.is_err(), Ordering::Relaxed);
                 texts
-            }
+            })
         };
-        // Where no more threads are allowed, `finish` reads.
-        let thread = std::thread::Builder::new().name("worker-texts".to_owned()).spawn(read).ok();
-        Self { file: Arc::clone(file), failed, thread }
+        Self { failed, reading }
     }
 
     /// Whether it is known already that the texts cannot be read.
@@ -57,19 +51,7 @@ impl TextsReader {
     }
 
     /// Waits for the texts.
-    pub(super) fn finish(mut self) -> Result<Texts> {
-        match self.thread.take() {
-            Some(thread) => thread.join().unwrap_or_else(|panic| resume_unwind(panic)),
-            None => Texts::read(&self.file.metadata),
-        }
-    }
-}
-
-impl Drop for TextsReader {
-    fn drop(&mut self) {
-        if let Some(thread) = self.thread.take() {
-            // What it found, or how it failed, is nobody's concern any more.
-            drop(thread.join());
-        }
+    pub(super) fn finish(self) -> Result<Texts> {
+        self.reading.finish()
     }
 }

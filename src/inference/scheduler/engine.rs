@@ -16,6 +16,9 @@ pub trait Engine: Send + 'static {
     /// Whether the engine chooses tokens itself: rows may ask for [`Output::Token`](crate::engine::Output::Token).
     fn samples(&self) -> bool;
 
+    /// Whether pages that decode rows made have the bits that prompt rows would have given them.
+    fn roles_agree(&self) -> bool;
+
     /// Runs `rows`; `page_tables` has one entry for each sequence that rows refer to. The logits of the rows that ask
     /// for them go to `outputs`, one after another; for rows that ask for a token there is one of `samplings` each, and
     /// what was chosen is given. A non-zero `cancel` makes it stop early with `Code::Cancelled`.

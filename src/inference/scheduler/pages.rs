@@ -80,10 +80,10 @@ impl KvPages {
         Some(())
     }
 
-    /// Offers the session's pages that are full of computed prompt tokens to later sessions; `prompt` are the prompt's
-    /// tokens that are computed.
-    pub fn publish(&mut self, lease: &mut Lease, prompt: &[u32]) {
-        let full = prompt.as_chunks::<PAGE>().0;
+    /// Offers the session's full pages to later sessions; `computed` are its tokens, from the first, whose pages any
+    /// prompt that begins with them would make.
+    pub fn publish(&mut self, lease: &mut Lease, computed: &[u32]) {
+        let full = computed.as_chunks::<PAGE>().0;
         for tokens in full.iter().skip(lease.prefix.len()) {
             let previous = lease.prefix.last().copied().unwrap_or(ROOT);
             let place = lease.prefix.len();

@@ -1,9 +1,9 @@
 //! Pages of prompts that were computed before, found again by what they hold.
 //!
 //! A page belongs to the page before it: its keys and values depend on everything that went before. So a cached page is
-//! known by its predecessor and its own tokens, compared in full; a prefix is a walk from page to page. Only
-//! pages of prompt rows come here: decode rows may use different arithmetic, and a prompt's pages must not depend on
-//! whether an earlier session's answer was found.
+//! known by its predecessor and its own tokens, compared in full; a prefix is a walk from page to page. Pages of
+//! decode rows come here only where prompt rows would give the same bits: a prompt's pages must not depend on whether an
+//! earlier session's answer was found.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};

@@ -104,9 +104,10 @@ impl Sequence {
         self.computed += count;
     }
 
-    /// Its pages and the computed tokens of its prompt.
-    pub(super) fn lease_and_prompt(&mut self) -> (&mut Lease, &[u32]) {
-        (&mut self.lease, &self.job.prompt[..self.computed.min(self.prompt_tokens)])
+    /// Its pages and the computed tokens of its prompt, or, with the answer, all that are.
+    pub(super) fn lease_and_computed(&mut self, with_answer: bool) -> (&mut Lease, &[u32]) {
+        let most = if with_answer { self.job.prompt.len() } else { self.prompt_tokens };
+        (&mut self.lease, &self.job.prompt[..self.computed.min(most)])
     }
 
     /// Whether a device's choice is enough: log-probabilities need the logits.

@@ -308,9 +308,10 @@ impl<E: Engine> Worker<E> {
             let sequence = &mut self.running[part.sequence];
             let read_prompt = sequence.prompt_left() > 0;
             sequence.advance(part.rows);
-            if read_prompt {
-                let (lease, prompt) = sequence.lease_and_prompt();
-                self.pages.publish(lease, prompt);
+            // Unless the answer's pages can serve as well, those of the prompt alone.
+            if read_prompt || self.engine.roles_agree() {
+                let (lease, tokens) = sequence.lease_and_computed(self.engine.roles_agree());
+                self.pages.publish(lease, tokens);
             }
             let is_terminated = sequence.state().is_terminated();
             let taken = match part.output {

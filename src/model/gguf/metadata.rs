@@ -81,7 +81,7 @@ impl Metadata {
         match self.values.get(key) {
             None => Ok(None),
             Some(Value::Strings(offsets)) => {
-                Ok(Some(StringArray { mapping: self.mapping.clone(), offsets: offsets.clone() }))
+                Ok(Some(StringArray { source: Source::File(self.mapping.clone()), start: 0, offsets: offsets.clone() }))
             }
             Some(found) => Err(wrong_type(key, "array of string", found)),
         }
@@ -170,10 +170,18 @@ impl Metadata {
 /// An array of strings in the file, such as a vocabulary: a table of places, no copies. Cheap to clone.
 #[derive(Clone)]
 pub struct StringArray {
-    mapping: Arc<Mapping>,
+    source: Source,
+    /// Where in the file the source begins.
+    start: usize,
     /// Where each string's length field begins, and where the last string ends. Ends come from the next entry, never
     /// from the file a second time, so that a file rewritten underfoot cannot lead outside.
     offsets: Arc<[usize]>,
+}
+
+#[derive(Clone)]
+enum Source {
+    File(Arc<Mapping>),
+    Copy(Arc<Vec<u8>>),
 }
 
 impl StringArray {
@@ -193,8 +201,28 @@ impl StringArray {
     #[must_use]
     pub fn get(&self, index: usize) -> &[u8] {
         match self.offsets.get(index..index.saturating_add(2)) {
-            Some([start, end]) => &self.mapping.bytes()[start + LENGTH_FIELD..*end],
+            Some([start, end]) => &self.bytes()[start - self.start + LENGTH_FIELD..end - self.start],
             _ => &[],
+        }
+    }
+
+    /// The same strings in memory of their own, which need the file no more.
+    pub fn detached(&self) -> Result<Self> {
+        let (start, end) = match *self.offsets {
+            [start, .., end] => (start, end),
+            _ => (self.start, self.start),
+        };
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(end - start)
+            .map_err(|_| Error::new(Code::OutOfMemory, format!("no memory for {} strings", self.len())))?;
+        copy.extend_from_slice(&self.bytes()[start - self.start..end - self.start]);
+        Ok(Self { source: Source::Copy(Arc::new(copy)), start, offsets: self.offsets.clone() })
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.source {
+            Source::File(mapping) => mapping.bytes(),
+            Source::Copy(copy) => copy,
         }
     }
 

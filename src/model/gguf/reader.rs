@@ -70,6 +70,20 @@ impl<'a> Reader<'a> {
         self.skip(length, what)
     }
 
+    /// Passes over the next string; where there is none, stays, and [`Self::string`] says why. For the hundreds of thousands of
+    /// a vocabulary.
+    #[inline]
+    pub fn pass_string(&mut self) -> bool {
+        let Some((length, after)) = self.bytes[self.position..].split_first_chunk() else { return false };
+        let length = u64::from_le_bytes(*length);
+        let fits = length <= after.len() as u64;
+        if fits {
+            // No overflow: both are within the bytes.
+            self.position += size_of::<u64>() + length as usize;
+        }
+        fits
+    }
+
     /// The next string, as the name of something: UTF-8, not empty, not longer than `limit`.
     pub fn name(&mut self, limit: usize, what: &dyn Fn() -> String) -> Result<String> {
         let at = self.position;

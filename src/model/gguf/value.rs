@@ -146,7 +146,9 @@ impl Value {
                 })?;
                 for index in 0..count {
                     offsets.push(reader.position());
-                    reader.string(&|| format!("{}, string {index}", what()))?;
+                    if !reader.pass_string() {
+                        reader.string(&|| format!("{}, string {index}", what()))?;
+                    }
                 }
                 offsets.push(reader.position());
                 Ok(Self::Strings(offsets.into()))

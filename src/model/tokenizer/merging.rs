@@ -8,7 +8,7 @@ pub(super) trait Merger {
     type Priority: Ord + Copy;
 
     /// What two neighbours merge to, if they do.
-    fn merge(&self, left: &Symbol, right: &Symbol) -> Option<(Self::Priority, u32)>;
+    fn merge(&mut self, left: &Symbol, right: &Symbol) -> Option<(Self::Priority, u32)>;
 }
 
 /// A symbol of the row: a piece of text.
@@ -22,6 +22,13 @@ pub(super) struct Symbol {
     pub(super) length: u32,
     previous: u32,
     next: u32,
+}
+
+impl Symbol {
+    /// Its text, in the text of the row.
+    pub(super) fn text<'a>(&self, row: &'a [u8]) -> &'a [u8] {
+        &row[self.start..self.start + self.length as usize]
+    }
 }
 
 /// A row of symbols, reused from word to word.
@@ -78,7 +85,7 @@ impl<P: Ord + Copy> Row<P> {
     }
 
     /// Merges until nothing merges any more.
-    pub(super) fn merge(&mut self, merger: &impl Merger<Priority = P>) {
+    pub(super) fn merge(&mut self, merger: &mut impl Merger<Priority = P>) {
         for right in 1..self.symbols.len() as u32 {
             self.consider(merger, right - 1, right);
         }
@@ -105,7 +112,7 @@ impl<P: Ord + Copy> Row<P> {
         self.symbols.iter().filter(|symbol| symbol.length != 0)
     }
 
-    fn consider(&mut self, merger: &impl Merger<Priority = P>, left: u32, right: u32) {
+    fn consider(&mut self, merger: &mut impl Merger<Priority = P>, left: u32, right: u32) {
         if left == NONE || right == NONE {
             return;
         }

@@ -18,6 +18,7 @@ use self::byte_pair::BytePair;
 use self::sentence_piece::SentencePiece;
 use self::special::{Fragment, SpecialTokens};
 use self::vocabulary::{refuse, Specials, Strings, Vocabulary, CONTROL, UNKNOWN};
+use super::beside::Beside;
 use super::Metadata;
 use crate::error::{Code, Error, Result};
 
@@ -60,16 +61,22 @@ impl Tokenizer {
             }
             None => return Err(refuse(format!("key {MODEL:?} is missing"))),
         };
+        // The merges take as long as the vocabulary, and need nothing of it.
+        let byte_pair = (!is_sentence_piece).then(|| {
+            let metadata = metadata.clone();
+            Beside::start("worker-merges", move || BytePair::from_metadata(&metadata))
+        });
         let vocabulary = Vocabulary::from_metadata(metadata, defaults)?;
-        let (algorithm, printed, beginning_by_default) = if is_sentence_piece {
+        let (algorithm, printed, beginning_by_default) = if let Some(reading) = byte_pair {
+            let printed = vocabulary.printed(byte_pair::print);
+            let byte_pair = reading.finish()?;
+            let beginning = byte_pair.pre_tokenizer.add_beginning;
+            (Algorithm::BytePair(byte_pair), printed, beginning)
+        } else {
             let scores = vocabulary::scores(metadata, vocabulary.len())?;
             let space = metadata.bool("tokenizer.ggml.add_space_prefix")?.unwrap_or(true);
             let algorithm = Algorithm::SentencePiece(SentencePiece::new(&vocabulary, scores, space));
             (algorithm, vocabulary.printed(sentence_piece::print), true)
-        } else {
-            let byte_pair = BytePair::from_metadata(metadata, &vocabulary)?;
-            let beginning = byte_pair.pre_tokenizer.add_beginning;
-            (Algorithm::BytePair(byte_pair), vocabulary.printed(byte_pair::print), beginning)
         };
         let specials = &vocabulary.specials;
         let add = |key: &str, id: Option<u32>, default: bool| match metadata.bool(key)? {

@@ -29,13 +29,13 @@ impl SentencePiece {
             let number = vocabulary.find(character.encode_utf8(&mut bytes).as_bytes()).unwrap_or(NO_TOKEN);
             row.push(number, character.len_utf8() as u32);
         }
-        row.merge(&Scored { vocabulary, scores: &self.scores, text: escaped.as_bytes() });
+        row.merge(&mut Scored { vocabulary, scores: &self.scores, text: escaped.as_bytes() });
         for symbol in row.symbols() {
             if symbol.number != NO_TOKEN {
                 ids.push(symbol.number);
                 continue;
             }
-            for byte in text_of(escaped.as_bytes(), symbol.start, symbol.length) {
+            for byte in symbol.text(escaped.as_bytes()) {
                 ids.extend(self.byte_tokens[usize::from(*byte)]);
             }
         }
@@ -65,7 +65,7 @@ struct Scored<'a> {
 impl Merger for Scored<'_> {
     type Priority = u32;
 
-    fn merge(&self, left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
+    fn merge(&mut self, left: &Symbol, right: &Symbol) -> Option<(u32, u32)> {
         let id = self.vocabulary.find(text_of(self.text, left.start, left.length + right.length))?;
         Some((descending(self.scores.get(id as usize).copied().unwrap_or(0.0)), id))
     }

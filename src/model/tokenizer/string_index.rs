@@ -1,4 +1,5 @@
-//! Hash tables for the vocabulary, small enough to fill with a hundred thousand entries even in an unoptimised build.
+//! A hash table for vocabularies and merges, small enough to fill with hundreds of thousands of entries even in an
+//! unoptimised build.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 
@@ -11,27 +12,34 @@ pub(super) struct StringIndex {
 }
 
 impl StringIndex {
-    /// Room for `count` strings.
-    pub(super) fn with_capacity(count: usize) -> Self {
-        Self { seed: random_seed(), slots: vec![0; slots_for(count)] }
+    /// The strings `text(0)` to `text(count - 1)`. Of equal ones the first is entered, and `equal` is told of it and of
+    /// the later one.
+    pub(super) fn new<'a>(count: u32, text: impl Fn(u32) -> &'a [u8], mut equal: impl FnMut(u32, u32)) -> Self {
+        let mut index = Self { seed: random_seed(), slots: vec![0; slots_for(count as usize)] };
+        let mut hashes = [0; AT_ONCE as usize];
+        for first in (0..count).step_by(AT_ONCE as usize) {
+            let numbers = first..count.min(first + AT_ONCE);
+            // The slots of some strings are asked for together: each is far away, and the search for one would not
+            // begin before the one before has been found.
+            let mut asked = 0;
+            for (number, hash) in numbers.clone().zip(&mut hashes) {
+                *hash = self::hash(index.seed, text(number));
+                asked |= index.slots[*hash as usize & (index.slots.len() - 1)];
+            }
+            std::hint::black_box(asked);
+            for (number, hash) in numbers.zip(hashes) {
+                match index.find(text(number), hash, &text) {
+                    Ok(there) => equal(there, number),
+                    Err(slot) => index.slots[slot] = (hash & TAG) | (u64::from(number) + 1),
+                }
+            }
+        }
+        index
     }
 
     /// The number of `string`, where `text(number)` is the string of a number.
     pub(super) fn get<'a>(&self, string: &[u8], text: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
         self.find(string, hash(self.seed, string), text).ok()
-    }
-
-    /// Enters `string` as `number`; if it is there already, nothing changes and its number is returned.
-    /// There must be room: the owner sizes the table.
-    pub(super) fn insert<'a>(&mut self, string: &[u8], number: u32, text: impl Fn(u32) -> &'a [u8]) -> Option<u32> {
-        let hash = hash(self.seed, string);
-        match self.find(string, hash, text) {
-            Ok(there) => Some(there),
-            Err(slot) => {
-                self.slots[slot] = (hash & TAG) | (u64::from(number) + 1);
-                None
-            }
-        }
     }
 
     fn find<'a>(&self, string: &[u8], hash: u64, text: impl Fn(u32) -> &'a [u8]) -> Result<u32, usize> {
@@ -47,57 +55,6 @@ impl StringIndex {
                 if text(number) == string {
                     return Ok(number);
                 }
-            }
-            slot = (slot + 1) & mask;
-        }
-    }
-}
-
-/// Finds what a pair of numbers merges to.
-#[derive(Debug)]
-pub(super) struct PairTable {
-    seed: u64,
-    slots: Vec<Merge>,
-}
-
-/// How a pair of symbols merges.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Merge {
-    pub(super) left: u32,
-    pub(super) right: u32,
-    /// The lower merges first.
-    pub(super) rank: u32,
-    pub(super) merged: u32,
-}
-
-impl PairTable {
-    /// Room for `count` pairs.
-    pub(super) fn with_capacity(count: usize) -> Self {
-        Self { seed: random_seed(), slots: vec![EMPTY; slots_for(count)] }
-    }
-
-    /// Enters a merge, unless its pair has one. There must be room.
-    pub(super) fn insert(&mut self, merge: Merge) {
-        let slot = self.slot(merge.left, merge.right);
-        if self.slots[slot].left == NO_SYMBOL {
-            self.slots[slot] = merge;
-        }
-    }
-
-    /// The merge of a pair.
-    pub(super) fn get(&self, left: u32, right: u32) -> Option<Merge> {
-        let merge = self.slots[self.slot(left, right)];
-        (merge.left != NO_SYMBOL).then_some(merge)
-    }
-
-    /// Where the pair is, or would be.
-    fn slot(&self, left: u32, right: u32) -> usize {
-        let mask = self.slots.len() - 1;
-        let mut slot = fold(self.seed ^ (u64::from(left) << 32 | u64::from(right))) as usize & mask;
-        loop {
-            let entry = &self.slots[slot];
-            if entry.left == NO_SYMBOL || (entry.left == left && entry.right == right) {
-                return slot;
             }
             slot = (slot + 1) & mask;
         }
@@ -130,15 +87,13 @@ fn random_seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// At most half full, never empty.
+/// At most two thirds full.
 fn slots_for(count: usize) -> usize {
-    (count.max(4) * 2).next_power_of_two()
+    (count.max(4) * 3 / 2).next_power_of_two()
 }
 
-/// Stands for no symbol; no vocabulary is that large.
-pub(super) const NO_SYMBOL: u32 = u32::MAX;
-const EMPTY: Merge = Merge { left: NO_SYMBOL, right: 0, rank: 0, merged: 0 };
 const TAG: u64 = !0 << 32;
+const AT_ONCE: u32 = 16;
 
 #[cfg(test)]
 mod tests {
@@ -146,33 +101,18 @@ mod tests {
 
     #[test]
     fn strings_are_found_and_first_entries_stay() {
-        let strings: Vec<String> = (0..5000).map(|number| format!("string {number}")).collect();
+        let mut strings: Vec<String> = (0..5000).map(|number| format!("string {number}")).collect();
+        strings[4321] = strings[17].clone();
         let text = |number: u32| strings[number as usize].as_bytes();
-        let mut index = StringIndex::with_capacity(strings.len());
+        let mut equal = Vec::new();
+        let index = StringIndex::new(5000, text, |first, second| equal.push((first, second)));
         for (number, string) in strings.iter().enumerate() {
-            assert_eq!(index.insert(string.as_bytes(), number as u32, text), None);
+            let first = if number == 4321 { 17 } else { number as u32 };
+            assert_eq!(index.get(string.as_bytes(), text), Some(first));
         }
-        for (number, string) in strings.iter().enumerate() {
-            assert_eq!(index.get(string.as_bytes(), text), Some(number as u32));
-        }
-        assert_eq!(index.insert(b"string 7", 4999, text), Some(7));
+        assert_eq!(equal, [(17, 4321)]);
         assert_eq!(index.get(b"string", text), None);
         assert_eq!(index.get(b"", text), None);
-    }
-
-    #[test]
-    fn pairs_keep_their_first_merge() {
-        let mut table = PairTable::with_capacity(1000);
-        for number in 0..1000 {
-            table.insert(Merge { left: number, right: number / 2, rank: number, merged: number + 1 });
-        }
-        table.insert(Merge { left: 10, right: 5, rank: 0, merged: 0 });
-        for number in 0..1000 {
-            assert_eq!(
-                table.get(number, number / 2).map(|merge| (merge.rank, merge.merged)),
-                Some((number, number + 1))
-            );
-        }
-        assert!(table.get(3, 3).is_none());
+        assert_eq!(StringIndex::new(0, text, |_, _| ()).get(b"string 1", text), None);
     }
 }

@@ -49,17 +49,24 @@ impl Vocabulary {
             Some(numbers) => numbers.into_iter().map(kind).collect(),
         };
         let mut texts = Strings::with_capacity(count);
-        let mut index = StringIndex::with_capacity(count);
         let mut longest = 0;
         for (id, text) in tokens.iter().enumerate() {
             let replacement = format_empty(text, id);
-            texts.push(replacement.as_deref().unwrap_or(text));
-            let text = texts.get(id as u32);
+            let text = replacement.as_deref().unwrap_or(text);
+            texts.push(text);
             longest = longest.max(text.len());
-            if let Some(first) = index.insert(text, id as u32, |id| texts.get(id)) {
-                let shown = String::from_utf8_lossy(text);
-                return Err(refuse(format!("key {TOKENS:?}: token {shown:?} has ids {first} and {id}")));
-            }
+        }
+        let mut equal = None;
+        let index = StringIndex::new(
+            count as u32,
+            |id| texts.get(id),
+            |first, id| {
+                equal.get_or_insert((first, id));
+            },
+        );
+        if let Some((first, id)) = equal {
+            let shown = String::from_utf8_lossy(texts.get(id));
+            return Err(refuse(format!("key {TOKENS:?}: token {shown:?} has ids {first} and {id}")));
         }
         let mut vocabulary = Self { texts, kinds, index, longest, specials: Specials::default() };
         vocabulary.find_specials(metadata, defaults)?;
@@ -102,19 +109,18 @@ impl Vocabulary {
     /// What each token prints, where `print` says it for normal tokens: nothing for control tokens.
     pub(super) fn printed(&self, print: impl Fn(&[u8], &mut Vec<u8>)) -> Strings {
         let mut printed = Strings::with_capacity(self.kinds.len());
-        let mut bytes = Vec::new();
         for (id, kind) in self.kinds.iter().enumerate() {
             let text = self.text(id as u32);
-            bytes.clear();
-            if kind & (CONTROL | UNKNOWN) != 0 {
-            } else if kind & USER_DEFINED != 0 {
-                bytes.extend_from_slice(text);
-            } else if kind & NORMAL != 0 {
-                print(text, &mut bytes);
-            } else if kind & BYTE != 0 {
-                bytes.extend(byte_of(text));
-            }
-            printed.push(&bytes);
+            printed.push_with(|bytes| {
+                if kind & (CONTROL | UNKNOWN) != 0 {
+                } else if kind & USER_DEFINED != 0 {
+                    bytes.extend_from_slice(text);
+                } else if kind & NORMAL != 0 {
+                    print(text, bytes);
+                } else if kind & BYTE != 0 {
+                    bytes.extend(byte_of(text));
+                }
+            });
         }
         printed
     }
@@ -190,7 +196,12 @@ impl Strings {
     }
 
     pub(super) fn push(&mut self, string: &[u8]) {
-        self.bytes.extend_from_slice(string);
+        self.push_with(|bytes| bytes.extend_from_slice(string));
+    }
+
+    /// One more string, which `append` writes behind the others.
+    pub(super) fn push_with(&mut self, append: impl FnOnce(&mut Vec<u8>)) {
+        append(&mut self.bytes);
         self.bounds.push(self.bytes.len());
     }
 

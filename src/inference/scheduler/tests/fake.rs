@@ -48,6 +48,8 @@ pub struct Controls {
     pub history: Mutex<Vec<(usize, usize)>>,
     /// Not 0: the engine chooses tokens itself.
     pub samples: AtomicUsize,
+    /// Not 0: a row gives the same in both roles.
+    pub roles_agree: AtomicUsize,
     /// Tokens to give in order of position instead of computed ones; past its end computed ones again.
     pub script: Mutex<Vec<u32>>,
 }
@@ -62,7 +64,7 @@ impl FakeEngine {
         Self { pages: vec![[None; PAGE]; pages as usize], controls: Arc::clone(controls) }
     }
 
-    /// A number that depends on every token up to `row`, and on whether each was a prompt's.
+    /// A number that depends on every token up to `row`, and, unless the roles agree, on whether each was a prompt's.
     fn state(&self, row: &Row, table: &[u32]) -> u64 {
         let mut state = 0x9e37_79b9_7f4a_7c15u64;
         for position in 0..=row.position {
@@ -70,7 +72,7 @@ impl FakeEngine {
             let (token, stored, is_prompt) =
                 page[position as usize % PAGE].expect("a position that was never computed");
             assert_eq!(stored, position, "a page of other positions");
-            state ^= u64::from(token) << 1 | u64::from(is_prompt);
+            state ^= u64::from(token) << 1 | u64::from(is_prompt || self.roles_agree());
             state = state.wrapping_mul(0xbf58_476d_1ce4_e5b9);
             state ^= state >> 29;
         }
@@ -101,6 +103,10 @@ impl Engine for FakeEngine {
 
     fn samples(&self) -> bool {
         self.controls.samples.load(Ordering::Relaxed) != 0
+    }
+
+    fn roles_agree(&self) -> bool {
+        self.controls.roles_agree.load(Ordering::Relaxed) != 0
     }
 
     fn forward(

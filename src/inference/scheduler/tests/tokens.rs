@@ -61,6 +61,37 @@ fn pages_of_generated_tokens_are_not_another_prompts_prefix() {
 }
 
 #[test]
+fn where_the_roles_agree_an_answer_is_part_of_the_next_turns_prefix() {
+    let alike = |fixture: Fixture| {
+        fixture.controls.roles_agree.store(1, Ordering::Relaxed);
+        fixture
+    };
+    let fixture = alike(Fixture::new(64, 4, 4));
+    let beginning = prompt(1, 40);
+    let (story, _) = read(&fixture.start(job(beginning.clone(), 100)));
+    let mut longer = beginning;
+    longer.extend(story.tokens);
+    longer.extend(prompt(2, 10));
+    let before = fixture.controls.prompt_rows.load(Ordering::Relaxed);
+    let (again, usage) = read(&fixture.start(job(longer.clone(), 20)));
+    // Of 150 tokens 139 were computed, which fill four pages.
+    assert_eq!(usage.cached_tokens, 128);
+    assert_eq!(fixture.controls.prompt_rows.load(Ordering::Relaxed) - before, 22);
+    assert_eq!(again, read(&alike(Fixture::new(64, 1, 1)).start(job(longer, 20))).0);
+}
+
+#[test]
+fn sessions_that_give_the_same_answer_share_its_pages() {
+    let fixture = Fixture::new(12, 4, 4).slow(50);
+    fixture.controls.roles_agree.store(1, Ordering::Relaxed);
+    let sessions: Vec<Session> = (0..4).map(|_| fixture.start(job(prompt(1, 5), 90))).collect();
+    let stories: Vec<Story> = sessions.iter().map(|session| read(session).0).collect();
+    assert!(stories.iter().all(|story| *story == stories[0]));
+    // All pages are there again, for one that needs every one of them.
+    assert_eq!(read(&fixture.start(job(prompt(2, 200), 185))).0.tokens.len(), 185);
+}
+
+#[test]
 fn prefixes_survive_their_sessions_only_as_long_as_there_is_room() {
     let fixture = Fixture::new(6, 2, 8);
     let expected: Vec<Vec<u32>> = (0..4).map(|seed| alone(&prompt(seed, 100), 20)).collect();

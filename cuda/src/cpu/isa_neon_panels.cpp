@@ -1,0 +1,69 @@
+/*
+ * Products with many activation rows, for all 64-bit ARM CPUs.
+ */
+#include <cstddef>
+#include <cstdint>
+
+#include "../formats/blocks.h"
+#include "isa_panels.h"
+#include "kernels.h"
+#include "tiles.h"
+
+#if defined(__aarch64__)
+
+#include <arm_neon.h>
+
+#define INLINE inline __attribute__((always_inline))
+#define INLINE_LAMBDA __attribute__((always_inline))
+
+namespace worker::cpu::neon {
+
+namespace {
+
+/* Sixteen levels of 4-bit types, as floats and as bytes. */
+struct NibbleTable {
+    alignas(64) float floats[16];
+    int8_t bytes[16];
+};
+
+#include "isa_vector_neon.inc"
+
+#include "isa_formats.inc"
+#include "isa_integers.inc"
+
+#include "isa_tile_lanes_neon.inc"
+
+#include "isa_panel_formats.inc"
+#include "isa_panel_levels.inc"
+#include "isa_panel_fill.inc"
+#include "isa_panels.inc"
+
+/* From so many rows on, panels unpack the weights less often than their streaming past two rows at a time. */
+bool has_tiles(PreparedForm form, uint64_t count) {
+    constexpr uint64_t more_than_streamed = 5;
+    return form != PreparedForm::Floats && count >= more_than_streamed;
+}
+
+} // namespace
+
+TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    TileShape shape;
+    if (!has_tiles(form, count)) return shape;
+    with_quantised_type(type, [&]<TensorType known>() {
+        shape = {form == PreparedForm::Bytes ? TileKind::Bytes : TileKind::Words, 8, Integers<known>::group, Integers<known>::offset};
+    });
+    return shape;
+}
+
+size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+
+void tile_product(const ProductTask &task) {
+    with_quantised_type(task.type, [&]<TensorType known>() {
+        static_assert(centres_rightly<known>);
+        return task.shape.kind == TileKind::Bytes ? panel_product<EightBytes<is_centred<known>>, known>(task) : panel_product<EightWords, known>(task);
+    });
+}
+
+} // namespace worker::cpu::neon
+
+#endif

@@ -1,0 +1,78 @@
+#!/usr/bin/env bash
+# Builds the library for 64-bit ARM with a cross compiler, and runs what can be run of it under emulation: the engine's own
+# tests, with dot products and without, and whole models on every kernel path. Called by `make aarch64`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+target=aarch64-unknown-linux-gnu
+built="${CARGO_TARGET_DIR:-target}/$target"
+folder="$built/engine_tests"
+
+# A model of each way to store weights, and each piece of arithmetic that only some architectures have.
+golden_models=llama-f32,llama-f16,llama-bf16,llama-q4_0,llama-q8_0,llama-q4_k_m,llama-q6_k,llama-iq4_xs,gemma2-q8_0,gpt2-q8_0,gpt-oss-mxfp4_moe
+
+# All the emulator knows, and a CPU without dot products.
+whole_cpu=max
+plain_cpu=cortex-a53
+
+main() {
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=aarch64-linux-gnu-gcc
+    export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu"
+    step "tools" need_tools
+    step "library" cargo build --locked --target "$target" --lib
+    step "engine tests, built" build_engine_tests
+    step "engine tests" emulated "$whole_cpu" "$folder/engine"
+    step "engine tests without dot products" emulated "$plain_cpu" "$folder/engine"
+    step "models, built" cargo test --locked --target "$target" --test goldens --no-run
+    step "stories" goldens neon-dotprod "$whole_cpu" the_stories_are_told_as_recorded
+    step "models by dot products" goldens neon-dotprod "$whole_cpu" every_model_computes_its_golden_logits
+    step "models by NEON" goldens neon "$plain_cpu" every_model_computes_its_golden_logits
+    step "models in plain C++" goldens scalar "$plain_cpu" every_model_computes_its_golden_logits
+}
+
+need_tools() {
+    packaging/test-tools.sh --only aarch64-linux-gnu-g++ qemu-aarch64
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] || rustup target add "$target"
+}
+
+# As tests/engine_cpp.rs does it: against the library's own objects; what faults are put into is compiled anew, and taken first.
+build_engine_tests() {
+    mkdir -p "$folder"
+    rm -f "$folder"/*.o
+    printf '%s\n' cuda/tests/*.cpp cuda/tests/math/*.cpp cuda/src/device_memory.cpp | xargs -P 2 -I '{}' "$0" --compile '{}'
+    local archive
+    archive="$(ls -t "$built"/debug/build/worker-*/out/libworker_engine.a | head -n 1)"
+    aarch64-linux-gnu-g++ -o "$folder/engine" "$folder"/*.o "$archive" -pthread
+}
+
+compile() {
+    aarch64-linux-gnu-g++ -std=c++20 -O1 -ffp-contract=off -Wall -Wextra -Werror -Wno-restrict -pthread -DWORKER_TEST_FAULTS \
+        -Icuda/include -Icuda/src -Icuda/tests -c "$1" -o "$folder/$(basename "$1" .cpp).o"
+}
+
+emulated() {
+    local cpu="$1"
+    shift
+    qemu-aarch64 -L /usr/aarch64-linux-gnu -cpu "$cpu" "$@"
+}
+
+goldens() {
+    local path="$1" cpu="$2" test="$3" log="$folder/goldens.log"
+    QEMU_CPU="$cpu" WORKER_CPU_PATH="$path" WORKER_GOLDENS_ONLY="$golden_models" \
+        cargo test --locked --target "$target" --test goldens -- --exact "$test" --nocapture | tee "$log"
+    grep -q '1 passed' "$log" || { echo "no test ran" >&2; return 1; }
+}
+
+step() {
+    local name="$1" begin=$SECONDS
+    shift
+    echo "== $name"
+    "$@" || { echo "== $name: FAILED after $((SECONDS - begin))s" >&2; exit 1; }
+    echo "== $name: $((SECONDS - begin))s"
+}
+
+case "${1:-}" in
+    "") main ;;
+    --compile) compile "$2" ;;
+    *) echo "usage: packaging/aarch64.sh" >&2; exit 2 ;;
+esac
