@@ -41,6 +41,7 @@ struct NibbleTable {
 #include "isa_vector_avx512.inc"
 
 #include "isa_bfloats_avx512.inc"
+#include "isa_transpose_avx512.inc"
 #include "isa_formats.inc"
 #include "isa_integers.inc"
 

@@ -42,6 +42,7 @@ struct NibbleTable {
 #include "isa_formats.inc"
 #include "isa_integers.inc"
 
+#include "isa_transpose_avx512.inc"
 #include "isa_tile_lanes_avx512vnni.inc"
 
 #include "isa_streams_vnni_types.inc"
