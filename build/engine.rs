@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 #[path = "gpu.rs"]
 mod gpu;
+#[path = "objects.rs"]
+mod objects;
 
 use gpu::Gpu;
 
@@ -27,7 +29,7 @@ pub fn compile() {
         println!("cargo:rustc-link-search=native={}", out.display());
         println!("cargo:rustc-link-lib=static=worker_engine");
     } else {
-        build_archive(gpu, &device_objects);
+        build_archive(gpu, &device_objects, &out);
         std::fs::write(&stamp, state).unwrap_or_else(|error| panic!("{}: {error}", stamp.display()));
     }
     if gpu == Gpu::Cuda {
@@ -36,25 +38,14 @@ pub fn compile() {
     println!("cargo:rustc-link-lib=stdc++");
 }
 
-fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
+fn build_archive(gpu: Gpu, device_objects: &[PathBuf], out: &Path) {
     let mut sources = Vec::new();
     for folder in [&["cuda/src"], gpu.folders()].concat() {
-        collect(Path::new(folder), &|path| gpu.takes(path), &mut sources);
+        collect(Path::new(folder), &|path| gpu.takes(path) && is_for_target(path), &mut sources);
     }
     sources.sort();
 
     let mut objects = device_objects.to_vec();
-    for (name, flags) in INSTRUCTION_SETS {
-        let (of_set, rest): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| is_for(source, name));
-        sources = rest;
-        if !of_set.is_empty() && target_is_x86_64() {
-            let mut build = configured();
-            for flag in *flags {
-                build.flag(flag);
-            }
-            objects.extend(build.files(of_set).compile_intermediates());
-        }
-    }
     let (of_gpu, sources): (Vec<_>, Vec<_>) = sources.into_iter().partition(|source| gpu.knows(source));
     // Device code that the tests run on the host: C++, whatever the compiler thinks of the name.
     let (kernels, of_gpu): (Vec<_>, Vec<_>) = of_gpu.into_iter().partition(|source| gpu::is_kernel(source));
@@ -64,16 +55,13 @@ fn build_archive(gpu: Gpu, device_objects: &[PathBuf]) {
     if !of_gpu.is_empty() {
         objects.extend(gpu.configure(&mut configured()).files(of_gpu).compile_intermediates());
     }
-    let mut build = configured();
-    for object in objects {
-        build.object(object);
-    }
-    build.files(sources).compile("worker_engine");
+    objects.extend(objects::shared(&mut configured(), sources, &state_of_sources(Gpu::None, &[]), out));
+    configured().objects(objects).compile("worker_engine");
 }
 
 /// Everything that decides what the engine is compiled to: its files, these, and the environment's choices.
 fn state_of_sources(gpu: Gpu, device_objects: &[PathBuf]) -> String {
-    let mut files = vec![PathBuf::from("build/engine.rs"), PathBuf::from("build/gpu.rs")];
+    let mut files = ["engine.rs", "gpu.rs", "objects.rs"].map(|name| Path::new("build").join(name)).to_vec();
     for folder in [&["cuda/src", "cuda/include"], gpu.folders()].concat() {
         collect(Path::new(folder), &|_| true, &mut files);
     }
@@ -93,46 +81,24 @@ fn device_headers() -> Vec<PathBuf> {
 fn state_of(files: &[PathBuf]) -> String {
     let mut files = files.to_vec();
     files.sort();
+    let contents: Vec<_> = files.into_iter().map(|path| (std::fs::read(&path).unwrap_or_default(), path)).collect();
+    hash_of(&(contents, ["TARGET", "CXX", "CXXFLAGS"].map(std::env::var_os)))
+}
+
+fn hash_of(value: &impl std::hash::Hash) -> String {
     let mut hasher = std::collections::hash_map::DefaultHasher::new();
-    for path in files {
-        std::hash::Hash::hash(&(std::fs::read(&path).unwrap_or_default(), path), &mut hasher);
-    }
-    for variable in ["TARGET", "CXX", "CXXFLAGS", "OPT_LEVEL"] {
-        std::hash::Hash::hash(&std::env::var_os(variable), &mut hasher);
-    }
+    value.hash(&mut hasher);
     std::hash::Hasher::finish(&hasher).to_string()
 }
 
-/// Files that may use instructions which not every processor has; each is entered only after the processor was asked.
-/// They are named after the set: `isa_avx2.cpp`, or `isa_avx2_....cpp`.
-const INSTRUCTION_SETS: &[(&str, &[&str])] = &[
-    ("isa_avx2", &["-mavx2", "-mfma", "-mf16c"]),
-    ("isa_avx512", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
-    ("isa_amx", &["-mavx2", "-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq"]),
-    (
-        "isa_avx512vnni",
-        &[
-            "-mavx2",
-            "-mfma",
-            "-mf16c",
-            "-mavx512f",
-            "-mavx512bw",
-            "-mavx512vl",
-            "-mavx512dq",
-            "-mavx512vnni",
-            "-mavx512vbmi",
-            "-mgfni",
-        ],
-    ),
-];
+/// Sources that may use instructions which not every processor has, by the beginnings of their names, and the architecture
+/// they are for. They set their instructions themselves, and each is entered only after the processor was asked.
+const INSTRUCTION_SETS: &[(&str, &str)] = &[("isa_avx", "x86_64"), ("isa_amx", "x86_64"), ("isa_neon", "aarch64")];
 
-fn is_for(source: &Path, instruction_set: &str) -> bool {
-    let stem = source.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-    stem == instruction_set || stem.strip_prefix(instruction_set).is_some_and(|rest| rest.starts_with('_'))
-}
-
-fn target_is_x86_64() -> bool {
-    std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() == Ok("x86_64")
+fn is_for_target(source: &Path) -> bool {
+    let target = std::env::var("CARGO_CFG_TARGET_ARCH").unwrap_or_default();
+    let name = source.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    INSTRUCTION_SETS.iter().all(|(beginning, architecture)| !name.starts_with(beginning) || target == *architecture)
 }
 
 fn configured() -> cc::Build {

@@ -11,6 +11,7 @@ use worker::engine::emulated::{self, status, Census, Machine, MemoryKind};
 use worker::engine::{Device, DeviceKind, LoadMode, UsageSource};
 use worker::error::{Code, Error};
 use worker::inference::{LoadOptions, Model};
+use worker::model::{GgufFile, Mapping};
 
 /// A machine of the test's own, while it lives.
 struct Emulated {
@@ -214,6 +215,61 @@ fn memory_of_another_kind_is_a_violation_that_is_named() {
         assert!(emulated::set_kind_of_block(0, kind));
         assert!(!model.repair_residency().unwrap().resident);
     }
+}
+
+#[test]
+fn a_vector_stored_in_half_precision_is_weights_by_its_name() {
+    const NAME: &str = "blk.0.attn_norm.weight";
+    let machine = Emulated::new(&Machine::default());
+    let (path, bytes_as_floats) = with_halves(NAME);
+    let load = |progress: &mut dyn FnMut(f32) -> bool| {
+        Model::load(&path, Device::open(0, 0).unwrap(), &small_cache(), progress)
+    };
+    {
+        let model = load(&mut |_| true).unwrap();
+        assert_eq!(model.memory().weights, load_on(0).unwrap().memory().weights + bytes_as_floats);
+        let named = (0..).map_while(|place| {
+            emulated::set_kind_of_block(place, MemoryKind::Managed).then(|| {
+                let report = model.check_residency().unwrap();
+                assert!(emulated::set_kind_of_block(place, MemoryKind::Device));
+                (report.violating, report.violating_bytes)
+            })
+        });
+        assert!(named.into_iter().any(|found| found == (Some(format!("{NAME} as floats")), bytes_as_floats)));
+
+        let said = |ordinal| text(&CudaContext::new(ordinal).unwrap().load_model(&path).unwrap(), 12).unwrap();
+        assert_eq!(said(0), said(-1));
+    }
+    // It is the only one that is allocated after the file's own weights, which progress is made with.
+    let error = load(&mut |_| {
+        emulated::set_kind_of_allocations(MemoryKind::Managed);
+        true
+    });
+    let error = error.err().unwrap();
+    assert_eq!(error.code, Code::ResidencyFailed, "{error}");
+    assert!(error.detail.contains(&format!("{NAME} as floats, which is not plain memory of this GPU")), "{error}");
+    emulated::set_kind_of_allocations(MemoryKind::Device);
+    machine.assert_nothing_left();
+}
+
+/// The tiny model with one vector of floats stored in half precision, and the bytes that it takes as floats.
+fn with_halves(name: &str) -> (std::path::PathBuf, u64) {
+    let mut bytes = std::fs::read(c_host::tiny_model()).unwrap();
+    let file = GgufFile::parse(Mapping::from_bytes(&bytes).unwrap()).unwrap();
+    let range = file.tensors.iter().find(|tensor| tensor.name == name).unwrap().range.clone();
+    let halves: Vec<u8> = bytes[range.clone()]
+        .chunks_exact(4)
+        .flat_map(|value| half::f16::from_f32(f32::from_le_bytes(value.try_into().unwrap())).to_le_bytes())
+        .collect();
+    bytes[range.start..range.start + halves.len()].copy_from_slice(&halves);
+    // Behind the name: the number of dimensions (1), the dimension, the type.
+    let entry = bytes.windows(name.len()).position(|window| window == name.as_bytes()).unwrap() + name.len();
+    assert_eq!(bytes[entry..entry + 4], 1u32.to_le_bytes());
+    assert_eq!(bytes[entry + 12..entry + 16], 0u32.to_le_bytes(), "not stored as floats");
+    bytes[entry + 12..entry + 16].copy_from_slice(&1u32.to_le_bytes());
+    let path = c_host::scratch("gpu_device").join("halves.gguf");
+    std::fs::write(&path, bytes).unwrap();
+    (path, range.len() as u64)
 }
 
 #[test]

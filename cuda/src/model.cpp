@@ -50,6 +50,7 @@ Model::Model(Device &device, const engine_load &load)
         copy_in(tensors, placed, progress);
     }
     try {
+        forward_ = device.make_forward(description_, placed, owner_); /* first: it may add weights in another form */
         /* That weights on a GPU are in its own memory is no matter of policy. */
         if (load.residency != ENGINE_RESIDENCY_OFF || device.kind() == DeviceKind::Gpu) {
             engine_residency state = health_->check();
@@ -61,7 +62,6 @@ Model::Model(Device &device, const engine_load &load)
                     (device.kind() == DeviceKind::Gpu ? ", which is not plain memory of this GPU" : "; is the memory too small for the model?"));
             }
         }
-        forward_ = device.make_forward(description_, placed, owner_);
     } catch (...) {
         if (recorded_in_place_) device_.tracker().record_deallocation(this);
         throw;

@@ -19,7 +19,8 @@ pub const WORKER_SUCCESS: worker_status_t = 0;
 /// *Blocks*: no.
 #[no_mangle]
 pub extern "C" fn worker_version() -> *const c_char {
-    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+    // Behind the NUL: what the file was built with, for whoever looks into it (`strings libworker.so`), as our tests do.
+    concat!(env!("CARGO_PKG_VERSION"), "\0libworker features: ", env!("WORKER_FEATURES"), "\0").as_ptr().cast()
 }
 
 /// Gives the WORKER_ABI_VERSION that the library was built with. It must be the header's or higher.

@@ -18,12 +18,26 @@ pub fn tiny_model() -> PathBuf {
     path
 }
 
-/// The shared library of this build.
+/// The shared library of this build. It has the same name whatever its features, and cargo takes the last one built for its
+/// own: so it is asked.
 pub fn library() -> PathBuf {
-    let test = std::env::current_exe().expect("a test knows its own path");
-    let path = test.with_file_name("libworker.so");
-    assert!(path.exists(), "{} is missing: cargo builds it with the tests", path.display());
-    path
+    static CHECKED: OnceLock<PathBuf> = OnceLock::new();
+    let checked = CHECKED.get_or_init(|| {
+        let test = std::env::current_exe().expect("a test knows its own path");
+        let path = test.with_file_name("libworker.so");
+        let bytes = std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        const MARK: &[u8] = b"libworker features: ";
+        let place = bytes.windows(MARK.len()).position(|window| window == MARK).expect("the library says what it is");
+        let features = bytes[place + MARK.len()..].split(|byte| *byte == 0).next().unwrap_or_default();
+        let (found, wanted) = (String::from_utf8_lossy(features), env!("WORKER_FEATURES"));
+        let name = path.display();
+        assert!(
+            found == wanted,
+            "{name} has the features '{found}' and these tests '{wanted}': delete it, and cargo builds it anew"
+        );
+        path
+    });
+    checked.clone()
 }
 
 /// A folder with the library under the names that the linker and the loader look for.

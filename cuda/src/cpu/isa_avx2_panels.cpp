@@ -1,36 +1,9 @@
-/*
- * Products with many activation rows, for CPUs with AVX2, FMA and F16C. See isa_avx2.cpp for the pragma.
- */
-#include <cstddef>
-#include <cstdint>
-
-#include "../formats/blocks.h"
-#include "isa_panels.h"
-#include "kernels.h"
-#include "tiles.h"
-
-#if defined(__x86_64__)
-
-#include <immintrin.h>
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
-#else
-#pragma GCC target("avx2,fma,f16c")
-#endif
-
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
+/* Products with many activation rows, for CPUs with AVX2, FMA and F16C. */
+#include "isa_begin_avx2.inc"
 
 namespace worker::cpu::avx2 {
 
 namespace {
-
-/* Sixteen levels of 4-bit types, as floats and as bytes. */
-struct NibbleTable {
-    alignas(64) float floats[16];
-    int8_t bytes[16];
-};
 
 #include "isa_vector_avx2.inc"
 
@@ -74,8 +47,4 @@ void tile_product(const ProductTask &task) {
 
 } // namespace worker::cpu::avx2
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
-
-#endif
+#include "isa_end.inc"

@@ -1,41 +1,9 @@
-/*
- * Products with many activation rows, for CPUs with AVX-512 F, BW, VL, DQ, VNNI, VBMI and GFNI. See isa_avx512.cpp for the pragma.
- */
-#include <cstddef>
-#include <cstdint>
-
-#include "../formats/blocks.h"
-#include "isa_panels.h"
-#include "kernels.h"
-#include "tiles.h"
-
-#if defined(__x86_64__)
-
-#if defined(__GNUC__) && !defined(__clang__)
-/* GCC 12's own AVX-512 headers hold deliberately undefined registers, which it warns of where they are inlined. */
-#pragma GCC diagnostic ignored "-Wuninitialized"
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
-#endif
-#include <immintrin.h>
-
-#if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,gfni"))), apply_to = function)
-#else
-#pragma GCC target("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx512vbmi,gfni")
-#endif
-
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
+/* Products with many activation rows, for CPUs with AVX-512 F, BW, VL and DQ, and VNNI, VBMI and GFNI besides. */
+#include "isa_begin_avx512vnni.inc"
 
 namespace worker::cpu::avx512vnni {
 
 namespace {
-
-/* Sixteen levels of 4-bit types, as floats and as bytes. */
-struct NibbleTable {
-    alignas(64) float floats[16];
-    int8_t bytes[16];
-};
 
 #include "isa_vector_avx512.inc"
 
@@ -85,8 +53,4 @@ void tile_product(const ProductTask &task) {
 
 } // namespace worker::cpu::avx512vnni
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
-
-#endif
+#include "isa_end.inc"

@@ -1,30 +1,17 @@
 /*
  * The kernels for 64-bit ARM CPUs, all of which have NEON.
  */
-#include <cstddef>
-#include <cstdint>
-
-#include "../formats/blocks.h"
-#include "isa_panels.h"
-#include "kernels.h"
+#include "isa_parts.h"
 
 #if defined(__aarch64__)
 
 #include <arm_neon.h>
 
 #define WORKER_ISA_NAME "neon"
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
 
 namespace worker::cpu::neon {
 
 namespace {
-
-/* Sixteen levels of 4-bit types, as floats and as bytes. */
-struct NibbleTable {
-    alignas(64) float floats[16];
-    int8_t bytes[16];
-};
 
 #include "isa_vector_neon.inc"
 
@@ -48,13 +35,16 @@ struct Streams {
     }
 };
 
+#include "isa_expansion.inc"
 #include "isa_products.inc"
 
 #include "isa_attention.inc"
+#include "isa_cache_rows.inc"
 #include "isa_rows.inc"
 
 } // namespace
 
+#include "isa_attention_part.inc"
 #include "isa_table.inc"
 
 } // namespace worker::cpu::neon

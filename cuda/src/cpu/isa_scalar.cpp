@@ -1,31 +1,9 @@
-/*
- * The kernels for any CPU, in plain C++.
- */
-#include <cstddef>
-#include <cstdint>
-
-#include "../formats/blocks.h"
-#include "../formats/dequantise.h"
-#include "kernels.h"
-
-#if defined(__GNUC__) && !defined(__clang__)
-/* Vectors wider than the CPU's are passed between functions that are always inlined, so their ABI does not matter. */
-#pragma GCC diagnostic ignored "-Wpsabi"
-#endif
-
-#define WORKER_ISA_NAME "scalar"
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
+/* The kernels for any CPU, in plain C++; see isa_parts.h for the units. */
+#include "isa_begin_scalar.inc"
 
 namespace worker::cpu::scalar {
 
 namespace {
-
-/* Sixteen levels of 4-bit types, as floats and as bytes. */
-struct NibbleTable {
-    alignas(64) float floats[16];
-    int8_t bytes[16];
-};
 
 #include "isa_vector_scalar.inc"
 
@@ -34,9 +12,9 @@ struct NibbleTable {
 
 #include "isa_integer_products.inc"
 #include "isa_streams_none.inc"
+#include "isa_expansion.inc"
 #include "isa_products.inc"
 
-#include "isa_attention.inc"
 #include "isa_rows.inc"
 
 /* One row after the other: there is no hurry here. */
@@ -46,6 +24,7 @@ void tile_product(const ProductTask &task) { product(task); }
 
 } // namespace
 
+#define WORKER_ISA_NAME "scalar"
 #include "isa_table.inc"
 
 } // namespace worker::cpu::scalar

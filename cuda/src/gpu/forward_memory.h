@@ -6,6 +6,7 @@
 
 #include "device_memory.h"
 #include "engine.h"
+#include "row_buffers.h"
 
 #include <cstddef>
 #include <cstdint>
@@ -22,7 +23,7 @@ struct ScratchNeeds {
 };
 
 /* Device addresses within one tracked block. */
-class Scratch {
+class Scratch : public RowBuffers {
 public:
     Scratch(Device &device, VramOwner owner, const engine_model_description &description)
         : device_(device), owner_(owner), description_(description) {}
@@ -31,19 +32,6 @@ public:
     void reserve(const ScratchNeeds &needs);
     size_t bytes() const noexcept { return memory_.size(); }
 
-    float *hidden = nullptr;    /* [rows][width]: what flows from layer to layer */
-    float *normed = nullptr;    /* [rows][width] */
-    float *projected = nullptr; /* [rows][width]: what attention or feed-forward adds */
-    float *query = nullptr;     /* [rows][heads * head_size] */
-    float *key = nullptr;       /* [rows][kv_heads * head_size] */
-    float *value = nullptr;     /* [rows][kv_heads * value_size] */
-    float *attended = nullptr;  /* [rows][heads * value_size] */
-    float *gate = nullptr;      /* [slots][feed_forward]; a slot is a row, or one expert's part of it */
-    float *up = nullptr;        /* [slots][feed_forward] */
-    float *expert_output = nullptr;    /* [slots][width], where there are experts */
-    float *router_scores = nullptr;    /* [rows][experts] */
-    float *expert_weights = nullptr;   /* [slots] */
-    uint32_t *expert_chosen = nullptr; /* [slots] */
     float *attention = nullptr;        /* [attention_floats] */
     float *logits = nullptr;           /* [logit_rows][vocabulary] */
     engine_sampled *sampled = nullptr; /* [logit_rows] */

@@ -111,6 +111,34 @@ TEST(residency_of_ordinary_memory_is_its_touched_pages) {
     munmap(block, 8 * page);
 }
 
+TEST(what_is_in_memory_is_entered_into_the_page_table_by_all_threads) {
+    CpuDevice device(2);
+    constexpr size_t many = 1500;
+    char path[] = "residency_test_XXXXXX";
+    const int file = mkstemp(path);
+    CHECK(file >= 0);
+    unlink(path);
+    const std::vector<char> content(many * page, 'w');
+    CHECK_EQUAL(write(file, content.data(), content.size()), static_cast<ssize_t>(content.size()));
+    char *data = static_cast<char *>(mmap(nullptr, many * page, PROT_READ, MAP_SHARED, file, 0));
+    CHECK(data != MAP_FAILED);
+    const auto entered = [&] {
+        std::vector<uint64_t> entries(many);
+        const int table = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+        const off_t place = static_cast<off_t>(reinterpret_cast<uintptr_t>(data) / page * sizeof(uint64_t));
+        CHECK_EQUAL(pread(table, entries.data(), many * sizeof(uint64_t), place), static_cast<ssize_t>(many * sizeof(uint64_t)));
+        close(table);
+        size_t present = 0;
+        for (const uint64_t entry : entries) present += entry >> 63;
+        return present;
+    };
+    CHECK_EQUAL(entered(), size_t{0});
+    device.make_resident(data + 7, (many - 1) * page);
+    CHECK_EQUAL(entered(), many);
+    munmap(data, many * page);
+    close(file);
+}
+
 TEST(progress_reaches_the_total_and_cancels) {
     CpuDevice device(1);
     const MappedFile file;

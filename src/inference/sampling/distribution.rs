@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 
 use super::exponential::{block_masses, log_sum, on_each_block, BlockWork, BLOCK};
+use super::kept::Kept;
 use crate::engine::{not_finite, nothing_allowed};
 use crate::error::Result;
 
@@ -24,7 +25,11 @@ impl Candidate {
 /// Logits that hold no NaN and no positive infinity, and at least one finite number.
 pub(super) struct Distribution<'a> {
     logits: Cow<'a, [f32]>,
-    block_maxima: Vec<f32>,
+    /// What filters left of them.
+    kept: Kept,
+    /// Of [`SPAN`] logits each, kept or not.
+    span_maxima: Vec<f32>,
+    /// Of what is kept.
     maximum: f32,
 }
 
@@ -43,21 +48,37 @@ impl<'a> Distribution<'a> {
         Ok(distribution)
     }
 
-    /// Of logits that come from a distribution, some of them forbidden since.
-    pub(super) fn of_finite(logits: Vec<f32>) -> Self {
-        Self::indexed(Cow::Owned(logits))
-    }
-
     fn indexed(logits: Cow<'a, [f32]>) -> Self {
-        let mut work = BlockMaxima(vec![0.0; logits.len().div_ceil(BLOCK)]);
+        let mut work = SpanMaxima(vec![0.0; logits.len().div_ceil(SPAN)]);
         on_each_block(&logits, &mut work);
-        let BlockMaxima(block_maxima) = work;
+        let SpanMaxima(span_maxima) = work;
         let maximum =
-            block_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
-        Self { logits, block_maxima, maximum }
+            span_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
+        Self { logits, kept: Kept::ALL, span_maxima, maximum }
     }
 
-    /// All of them.
+    /// What `kept` leaves of it, the likeliest of which has the logit `maximum`.
+    pub(super) fn keeping(mut self, kept: Kept, maximum: f32) -> Self {
+        self.kept = kept;
+        self.maximum = maximum;
+        self
+    }
+
+    /// What filters left.
+    pub(super) fn kept(&self) -> Kept {
+        self.kept
+    }
+
+    /// The same with the logits of what is not kept at negative infinity, for filters that need every logit to count.
+    pub(super) fn forbidding(self) -> Self {
+        if self.kept == Kept::ALL {
+            return self;
+        }
+        let keep = |(&logit, token)| if self.kept.holds(token, logit) { logit } else { f32::NEG_INFINITY };
+        Self::indexed(Cow::Owned(self.logits.iter().zip(0..).map(keep).collect()))
+    }
+
+    /// All of them, kept or not.
     pub(super) fn logits(&self) -> &[f32] {
         &self.logits
     }
@@ -69,9 +90,9 @@ impl<'a> Distribution<'a> {
 
     /// The likeliest token, of equals the lowest.
     pub(super) fn likeliest(&self) -> u32 {
-        let block = self.block_maxima.iter().position(|&maximum| maximum == self.maximum).unwrap_or(0);
-        let within = self.logits[block * BLOCK..].iter().position(|&logit| logit == self.maximum).unwrap_or(0);
-        (block * BLOCK + within) as u32
+        let span = self.span_maxima.iter().position(|&maximum| maximum == self.maximum).unwrap_or(0);
+        let within = self.logits[span * SPAN..].iter().position(|&logit| logit == self.maximum).unwrap_or(0);
+        (span * SPAN + within) as u32
     }
 
     /// The natural logarithm of the sum of all exponentials.
@@ -79,56 +100,54 @@ impl<'a> Distribution<'a> {
         log_sum(&self.logits, self.maximum)
     }
 
-    /// The masses of e^((logit - maximum) * scale), summed over each block.
+    /// The masses of e^((logit - maximum) * scale) of what is kept, summed over each block.
     pub(super) fn block_masses(&self, scale: f32) -> Vec<u64> {
-        block_masses(&self.logits, self.maximum, scale)
+        block_masses(&self.logits, self.kept, self.maximum, scale)
     }
 
-    /// The logits of one block, and the token that the first of them belongs to.
-    pub(super) fn block(&self, index: usize) -> (u32, &[f32]) {
+    /// The logits of one block, and the token that the first of them belongs to; negative infinity where one is not kept.
+    pub(super) fn block(&self, index: usize) -> (u32, impl Iterator<Item = f32> + '_) {
         let start = index * BLOCK;
-        (start as u32, &self.logits[start..self.logits.len().min(start + BLOCK)])
+        let logits = &self.logits[start..self.logits.len().min(start + BLOCK)];
+        let keep = |(&logit, token)| if self.kept.holds(token, logit) { logit } else { f32::NEG_INFINITY };
+        (start as u32, logits.iter().zip(start as u32..).map(keep))
     }
 
-    /// Every token that is not forbidden, in rising order.
+    /// Every token that is left, in rising order.
     pub(super) fn all(&self) -> Vec<Candidate> {
         self.at_least(f32::MIN)
     }
 
     /// The tokens whose logit is at least `threshold`, in rising order.
     pub(super) fn at_least(&self, threshold: f32) -> Vec<Candidate> {
+        let kept = self.kept.at_least(threshold);
         let mut candidates = Vec::new();
-        for (block, maximum) in self.block_maxima.iter().enumerate() {
-            if *maximum >= threshold {
-                let (first, logits) = self.block(block);
-                let tokens = logits.iter().zip(first..);
-                candidates.extend(
-                    tokens.filter(|(logit, _)| **logit >= threshold).map(|(&logit, token)| Candidate { token, logit }),
-                );
-            }
+        for (span, _) in self.span_maxima.iter().enumerate().filter(|(_, maximum)| **maximum >= threshold) {
+            let first = span * SPAN;
+            let tokens = self.logits[first..self.logits.len().min(first + SPAN)].iter().zip(first as u32..);
+            candidates.extend(
+                tokens
+                    .filter(|(logit, token)| kept.holds(*token, **logit))
+                    .map(|(&logit, token)| Candidate { token, logit }),
+            );
         }
         candidates
     }
 
-    /// The same with the tokens forbidden whose logit is below `threshold`.
-    pub(super) fn without_below<'b>(&self, threshold: f32) -> Distribution<'b> {
-        let keep = |&logit: &f32| if logit >= threshold { logit } else { f32::NEG_INFINITY };
-        Distribution::of_finite(self.logits.iter().map(keep).collect())
-    }
-
-    /// About how many tokens have at least this logit; never too few.
-    pub(super) fn most_at_least(&self, threshold: f32) -> usize {
-        self.block_maxima.iter().filter(|maximum| **maximum >= threshold).count() * BLOCK
+    /// About how many tokens are left; never too few.
+    pub(super) fn most_left(&self) -> usize {
+        let least = self.kept.least();
+        self.span_maxima.iter().filter(|maximum| **maximum >= least).count() * SPAN
     }
 
     /// The `count` likeliest tokens, likeliest first; fewer where fewer are allowed.
     pub(super) fn top(&self, count: usize) -> Vec<Candidate> {
-        let mut candidates = if count >= self.block_maxima.len() {
+        let mut candidates = if count >= self.span_maxima.len() {
             self.all()
         } else {
-            // At least `count` blocks, hence tokens, reach the count-th largest block maximum: nothing below it can be
+            // At least `count` spans, hence tokens, reach the count-th largest span's maximum: nothing below it can be
             // among the `count` likeliest.
-            let mut maxima = self.block_maxima.clone();
+            let mut maxima = self.span_maxima.clone();
             let (_, bound, _) = maxima.select_nth_unstable_by(count.saturating_sub(1), |a, b| b.total_cmp(a));
             self.at_least(bound.max(f32::MIN))
         };
@@ -143,29 +162,31 @@ impl<'a> Distribution<'a> {
     }
 }
 
-/// The largest logit of each block; NaN if there is any, or a positive infinity.
-struct BlockMaxima(Vec<f32>);
+/// Logits that share a maximum in the index: with more there is less to search, with fewer less to look at afterwards.
+const SPAN: usize = 256;
 
-impl BlockWork for BlockMaxima {
+/// The largest logit of each span; NaN if there is any, or a positive infinity.
+struct SpanMaxima(Vec<f32>);
+
+impl BlockWork<SPAN> for SpanMaxima {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+    fn block(&mut self, number: usize, span: &[f32; SPAN]) {
         let mut lanes = [f32::NEG_INFINITY; 16];
-        let mut poison = [0f32; 16];
-        for chunk in block.as_chunks::<16>().0 {
+        let mut poison = [0u32; 16];
+        for chunk in span.as_chunks::<16>().0 {
             for ((lane, poison), &logit) in lanes.iter_mut().zip(&mut poison).zip(chunk) {
                 *lane = if logit > *lane { logit } else { *lane };
-                // 0 unless the logit is NaN or infinite; negative infinity is allowed and is taken out first.
-                *poison += if logit == f32::NEG_INFINITY { 0.0 } else { logit * 0.0 };
+                *poison |= u32::from(!(logit <= f32::MAX));
             }
         }
         // By halves, which is done in vectors too.
         for half in [8, 4, 2, 1] {
             for lane in 0..half {
                 lanes[lane] = if lanes[lane + half] > lanes[lane] { lanes[lane + half] } else { lanes[lane] };
-                poison[lane] += poison[lane + half];
+                poison[lane] |= poison[lane + half];
             }
         }
-        self.0[number] = lanes[0] + poison[0];
+        self.0[number] = if poison[0] != 0 { f32::NAN } else { lanes[0] };
     }
 }
 

@@ -4,12 +4,13 @@
 //! was found. Every filter keeps at least one.
 
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{exponential, mass, masses, on_each_block, BlockWork, BLOCK};
-use super::shares::{keep_first, Order};
+use super::exponential::{exponential, exponentials, mass, on_each_block, BlockWork, BLOCK, UNIT};
+use super::kept::{first_key, key, Interval, Kept};
+use super::shares::{first_reaching, Order};
 
 /// What is left to draw from.
 pub(super) enum Remaining<'a> {
-    /// The whole vocabulary; what was filtered out is forbidden.
+    /// The whole vocabulary, or what is kept of it.
     All(Distribution<'a>),
     /// These tokens, in rising order.
     Some(Vec<Candidate>),
@@ -32,11 +33,14 @@ impl<'a> Remaining<'a> {
     /// Keeps the tokens whose surprise is closest to the expected one, until their probabilities pass `share`.
     pub(super) fn typical(self, share: f64) -> Self {
         let candidates = match self {
+            Self::All(distribution) if distribution.logits().len() <= SHORT => distribution.all(),
             Self::All(distribution) => {
-                let maximum = distribution.maximum();
+                let distribution = distribution.forbidding();
                 let (total, weighted) = total_surprise(&distribution);
-                let order = ByTypicality { maximum, expected: weighted as f64 / total as f64 };
-                return Self::All(keep_first(&distribution, order, typical_target(share, total)));
+                let order = ByTypicality { maximum: distribution.maximum(), expected: weighted as f64 / total as f64 };
+                let kept = first_reaching(&distribution, order, |total| typical_target(share, total));
+                let maximum = largest_kept(&distribution, kept);
+                return Self::left(distribution.keeping(kept, maximum));
             }
             Self::Some(candidates) => candidates,
         };
@@ -56,21 +60,12 @@ impl<'a> Remaining<'a> {
     pub(super) fn top_p(self, share: f64) -> Self {
         let target = |total: u64| ((share * total as f64).ceil() as u64).clamp(1, total);
         let candidates = match self {
+            Self::All(distribution) if distribution.logits().len() <= SHORT => distribution.all(),
             Self::All(distribution) => {
-                let total: u64 = distribution.block_masses(1.0).iter().sum();
-                // A model that is sure of itself needs only a few tokens; then nothing else is even looked at.
-                let likeliest = distribution.top(LIKELY_ENOUGH);
-                let mut ranked = ranked_by_likelihood(&likeliest, distribution.maximum());
-                let reached: u64 = ranked.iter().map(|ranked| ranked.mass).sum();
-                if reached >= target(total) {
-                    let kept = fewest_reaching(&mut ranked, target(total));
-                    return Self::Some(rising(likeliest[..kept].to_vec()));
-                }
-                return Self::All(keep_first(
-                    &distribution,
-                    ByLikelihood { maximum: distribution.maximum() },
-                    target(total),
-                ));
+                let distribution = distribution.forbidding();
+                let maximum = distribution.maximum();
+                let kept = first_reaching(&distribution, ByLikelihood { maximum }, target);
+                return Self::left(distribution.keeping(kept, maximum));
             }
             Self::Some(candidates) => candidates,
         };
@@ -81,15 +76,21 @@ impl<'a> Remaining<'a> {
         Self::Some(rising(ranked.into_iter().map(|ranked| ranked.candidate).collect()))
     }
 
+    /// A few tokens are drawn from by themselves.
+    fn left(distribution: Distribution<'a>) -> Self {
+        if distribution.most_left() > FEW {
+            return Self::All(distribution);
+        }
+        Self::Some(distribution.all())
+    }
+
     /// Keeps the tokens at least `fraction` as likely as the likeliest.
     pub(super) fn min_p(self, fraction: f32) -> Self {
         match self {
             Self::All(distribution) => {
-                let threshold = threshold(distribution.maximum(), fraction);
-                if distribution.most_at_least(threshold) > LIKELY_ENOUGH * 8 {
-                    return Self::All(distribution.without_below(threshold));
-                }
-                Self::Some(distribution.at_least(threshold))
+                let maximum = distribution.maximum();
+                let kept = distribution.kept().at_least(threshold(maximum, fraction));
+                Self::left(distribution.keeping(kept, maximum))
             }
             Self::Some(mut candidates) => {
                 let threshold = threshold(maximum(&candidates), fraction);
@@ -116,14 +117,20 @@ impl Order for ByLikelihood {
     fn distance(self, logit: f32) -> f32 {
         self.maximum - logit
     }
+
+    fn up_to(self, last: Candidate) -> Kept {
+        let low = key(last.logit);
+        let high = Kept::ALL.including.high;
+        Kept { until: last.token, including: Interval { low, high }, before: Interval { low: low + 1, high } }
+    }
 }
 
 /// The tokens first whose surprise is closest to the expected one.
 #[derive(Clone, Copy)]
-struct ByTypicality {
-    maximum: f32,
+pub(super) struct ByTypicality {
+    pub(super) maximum: f32,
     /// The mean of the excesses.
-    expected: f64,
+    pub(super) expected: f64,
 }
 
 impl Order for ByTypicality {
@@ -135,6 +142,18 @@ impl Order for ByTypicality {
     #[inline(always)]
     fn distance(self, logit: f32) -> f32 {
         self.rank(logit) as f32
+    }
+
+    /// On either side of the expected surprise ranks rise with the distance from it, or stay.
+    fn up_to(self, last: Candidate) -> Kept {
+        let Interval { low, high } = Kept::ALL.including;
+        let limit = self.rank(last.logit);
+        let middle = first_key(low, high + 1, |logit| excess(logit, self.maximum) < self.expected);
+        let interval = |within: &dyn Fn(f64) -> bool| Interval {
+            low: first_key(low, middle, |logit| within(self.rank(logit))),
+            high: first_key(middle, high + 1, |logit| !within(self.rank(logit))) - 1,
+        };
+        Kept { until: last.token, including: interval(&|rank| rank <= limit), before: interval(&|rank| rank < limit) }
     }
 }
 
@@ -166,9 +185,52 @@ struct TotalSurprise {
 impl BlockWork for TotalSurprise {
     #[inline(always)]
     fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
-        for (mass, &logit) in masses(block, self.maximum).into_iter().zip(block) {
-            self.total += mass;
-            self.weighted += weighted_excess(mass, logit, self.maximum);
+        let weights = exponentials(&block.map(|logit| logit - self.maximum));
+        // In doubles, which hold these whole numbers and their sums exactly: no weighted excess is above 2^37.
+        let (mut masses, mut excesses) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for (((mass, weighted), &weight), &logit) in masses.iter_mut().zip(&mut excesses).zip(&weights).zip(block) {
+            *mass = nearest(f64::from(weight) * UNIT);
+            let excess = excess(if weight > 0.0 { logit } else { self.maximum }, self.maximum);
+            *weighted = nearest(*mass * excess);
+        }
+        let (mut total, mut weighted) = ([0.0; 8], [0.0; 8]);
+        for (masses, excesses) in masses.as_chunks::<8>().0.iter().zip(excesses.as_chunks::<8>().0) {
+            for ((total, weighted), (&mass, &excess)) in
+                total.iter_mut().zip(&mut weighted).zip(masses.iter().zip(excesses))
+            {
+                *total += mass;
+                *weighted += excess;
+            }
+        }
+        self.total += total.iter().sum::<f64>() as u64;
+        self.weighted += weighted.iter().sum::<f64>() as u64;
+    }
+}
+
+/// The nearest whole number below 2^51, of two equally near the even one.
+#[inline(always)]
+fn nearest(number: f64) -> f64 {
+    const ROUND: f64 = (1u64 << 52) as f64;
+    number + ROUND - ROUND
+}
+
+/// The largest logit that is kept.
+fn largest_kept(distribution: &Distribution, kept: Kept) -> f32 {
+    let mut work = LargestKept { kept, largest: [f32::NEG_INFINITY; BLOCK] };
+    on_each_block(distribution.logits(), &mut work);
+    work.largest.into_iter().fold(f32::NEG_INFINITY, f32::max)
+}
+
+struct LargestKept {
+    kept: Kept,
+    largest: [f32; BLOCK],
+}
+
+impl BlockWork for LargestKept {
+    #[inline(always)]
+    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+        for (largest, logit) in self.largest.iter_mut().zip(self.kept.block(number, block)) {
+            *largest = if logit > *largest { logit } else { *largest };
         }
     }
 }
@@ -244,7 +306,9 @@ pub(super) fn fewest_reaching(ranked: &mut [Ranked], target: u64) -> usize {
     end.max(1).min(ranked.len())
 }
 
-/// How many of the likeliest tokens top-p tries before it looks at the whole vocabulary.
-const LIKELY_ENOUGH: usize = 512;
+/// A vocabulary up to this is a list at once.
+const SHORT: usize = 256;
+/// Up to about so many tokens are taken out of the vocabulary.
+const FEW: usize = 8192;
 /// A part this short is sorted.
 const SMALL: usize = 64;

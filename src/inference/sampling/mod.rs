@@ -20,6 +20,7 @@
 mod distribution;
 mod exponential;
 mod filters;
+mod kept;
 mod penalties;
 pub mod rng;
 mod shares;
@@ -145,7 +146,7 @@ impl Sampler {
                 let (block, before) = place(blocks.iter().copied(), target);
                 let (first, logits) = distribution.block(block);
                 let maximum = distribution.maximum();
-                let masses = logits.iter().map(|logit| mass(exponential((logit - maximum) * scale)));
+                let masses = logits.map(|logit| mass(exponential((logit - maximum) * scale)));
                 first + place(masses, target - before).0 as u32
             }
             Remaining::Some(candidates) => {

@@ -4,8 +4,9 @@
 //! tokens are looked at one by one. Masses are whole numbers, so the answer is that of a full sort.
 
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{masses, on_each_block, BlockWork, BLOCK};
+use super::exponential::{exponential, joined, mass_parts, on_each_block, BlockWork};
 use super::filters::{fewest_reaching, Ranked};
+use super::kept::{first_key, key, logit_of, Kept};
 
 /// An order of tokens by their logits.
 pub(super) trait Order: Copy {
@@ -13,33 +14,34 @@ pub(super) trait Order: Copy {
     fn rank(self, logit: f32) -> f64;
     /// Never falls where the rank rises. Beyond [`FAR`] there is no mass.
     fn distance(self, logit: f32) -> f32;
+    /// Those that come before a token, and it.
+    fn up_to(self, last: Candidate) -> Kept;
 }
 
-/// What is left of `distribution` when only the first tokens by `order` are kept whose masses together reach `target`; the
-/// others are forbidden. `target` is at least 1 and at most the mass of all.
-pub(super) fn keep_first<'a>(distribution: &Distribution<'_>, order: impl Order, target: u64) -> Distribution<'a> {
+/// The first tokens by `order` whose masses together reach what `target` says of the mass of all; it is at least 1 and at most
+/// that.
+pub(super) fn first_reaching(distribution: &Distribution<'_>, order: impl Order, target: impl Fn(u64) -> u64) -> Kept {
     let maximum = distribution.maximum();
-    let (bucket, before) = bucket_reaching(distribution, order, target);
-    let mut sift =
-        Sift { order, bucket, kept: vec![f32::NEG_INFINITY; distribution.logits().len()], within: Vec::new() };
-    on_each_block(distribution.logits(), &mut sift);
-    let Sift { mut kept, within, .. } = sift;
-    let mut ranked: Vec<Ranked> =
-        within.into_iter().map(|candidate| Ranked::new(order.rank(candidate.logit), candidate, maximum)).collect();
+    let mut fill = Fill { maximum, order, sums: Box::new([[0; BUCKETS]; SUMS]) };
+    on_each_block(distribution.logits(), &mut fill);
+    let target = target(fill.sums.as_flattened().iter().sum());
+    let (bucket, before) = bucket_reaching(&fill.sums, target);
+
+    // Of all distances in the bucket, the least and the one after the last.
+    let edge = |bucket| logit_of(first_key(key(0.0), key(f32::INFINITY), |distance| bucket_of(distance) >= bucket));
+    let mut gather = Gather { order, from: edge(bucket), to: edge(bucket + 1), found: Vec::new() };
+    on_each_block(distribution.logits(), &mut gather);
+    let rank = |candidate: Candidate| Ranked::new(order.rank(candidate.logit), candidate, maximum);
+    let mut ranked: Vec<Ranked> = gather.found.into_iter().map(rank).collect();
     let count = fewest_reaching(&mut ranked, target - before);
-    for candidate in ranked[..count].iter().map(|ranked| ranked.candidate) {
-        kept[candidate.token as usize] = candidate.logit;
-    }
-    Distribution::of_finite(kept)
+    ranked[..count].last().map_or(Kept::ALL, |last| order.up_to(last.candidate))
 }
 
 /// The bucket in which the masses reach `target`, and the mass of those before it.
-fn bucket_reaching(distribution: &Distribution<'_>, order: impl Order, target: u64) -> (u32, u64) {
-    let mut fill = Fill { maximum: distribution.maximum(), order, sums: vec![[0; SUMS]; BUCKETS] };
-    on_each_block(distribution.logits(), &mut fill);
+fn bucket_reaching(sums: &Sums, target: u64) -> (u32, u64) {
     let mut before = 0;
-    for (bucket, sums) in fill.sums.iter().enumerate() {
-        let mass: u64 = sums.iter().sum();
+    for bucket in 0..BUCKETS {
+        let mass: u64 = sums.iter().map(|sums| sums[bucket]).sum();
         if before + mass >= target {
             return (bucket as u32, before);
         }
@@ -48,107 +50,143 @@ fn bucket_reaching(distribution: &Distribution<'_>, order: impl Order, target: u
     (BUCKETS as u32 - 1, before)
 }
 
-/// Adds every token's mass to its bucket's. Neighbours are often in one bucket: with some sums for each, adding to one
-/// need not wait for the addition before.
+/// Of the buckets. Neighbours are often in one bucket: with some sums for each, adding to one need not wait for the addition
+/// before.
+type Sums = [[u64; BUCKETS]; SUMS];
+
+/// Adds every token's mass to its bucket's.
 struct Fill<By> {
     maximum: f32,
     order: By,
-    sums: Vec<[u64; SUMS]>,
+    sums: Box<Sums>,
 }
 
-impl<By: Order> BlockWork for Fill<By> {
+impl<By: Order> BlockWork<MANY> for Fill<By> {
     #[inline(always)]
-    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
-        let buckets = buckets_of(block, self.order);
-        let masses = masses(block, self.maximum);
-        for (place, (&bucket, &mass)) in buckets.iter().zip(&masses).enumerate() {
-            self.sums[bucket as usize % BUCKETS][place % SUMS] += mass;
+    fn block(&mut self, _: usize, block: &[f32; MANY]) {
+        // Through memory: taking masses out of vectors one by one costs more.
+        let (mut buckets, mut high, mut low) = ([0; MANY], [0; MANY], [0; MANY]);
+        for (bucket, &logit) in buckets.iter_mut().zip(block) {
+            *bucket = bucket_of(self.order.distance(logit));
+        }
+        for ((high, low), &logit) in high.iter_mut().zip(&mut low).zip(block) {
+            (*high, *low) = mass_parts(exponential(logit - self.maximum));
+        }
+        let sums: &mut Sums = &mut self.sums;
+        let parts = high.as_chunks::<SUMS>().0.iter().zip(low.as_chunks::<SUMS>().0);
+        for (buckets, (high, low)) in buckets.as_chunks::<SUMS>().0.iter().zip(parts) {
+            for (sums, (&bucket, (&high, &low))) in sums.iter_mut().zip(buckets.iter().zip(high.iter().zip(low))) {
+                sums[bucket as usize % BUCKETS] += joined(high, low);
+            }
         }
     }
 }
 
-/// Keeps what is in the buckets before this one, and finds what is in it.
-struct Sift<By> {
+/// Finds what has distances of one bucket.
+struct Gather<By> {
     order: By,
-    bucket: u32,
-    kept: Vec<f32>,
-    within: Vec<Candidate>,
+    from: f32,
+    to: f32,
+    found: Vec<Candidate>,
 }
 
-impl<By: Order> BlockWork for Sift<By> {
+impl<By: Order> BlockWork<PART> for Gather<By> {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
-        let buckets = buckets_of(block, self.order);
-        let mut kept = [f32::NEG_INFINITY; BLOCK];
-        let mut hits = 0;
-        for ((kept, &logit), &bucket) in kept.iter_mut().zip(block).zip(&buckets) {
-            *kept = if bucket < self.bucket { logit } else { f32::NEG_INFINITY };
-            hits += u32::from(bucket == self.bucket);
+    fn block(&mut self, number: usize, block: &[f32; PART]) {
+        let mut hits = [0; PART];
+        let mut any = 0;
+        for (hit, &logit) in hits.iter_mut().zip(block) {
+            let distance = self.order.distance(logit);
+            *hit = u32::from(distance >= self.from && distance < self.to);
+            any |= *hit;
         }
-        let first = number * BLOCK;
-        let length = self.kept.len().min(first + BLOCK) - first;
-        self.kept[first..first + length].copy_from_slice(&kept[..length]);
-        if hits > 0 {
-            for (place, (&logit, &bucket)) in block.iter().zip(&buckets).enumerate() {
-                if bucket == self.bucket && logit > f32::NEG_INFINITY {
-                    self.within.push(Candidate { token: (first + place) as u32, logit });
-                }
+        if any == 0 {
+            return;
+        }
+        for ((&hit, &logit), token) in hits.iter().zip(block).zip((number * PART) as u32..) {
+            if hit != 0 && logit > f32::NEG_INFINITY {
+                self.found.push(Candidate { token, logit });
             }
         }
     }
 }
 
 #[inline(always)]
-fn buckets_of(block: &[f32; BLOCK], order: impl Order) -> [u32; BLOCK] {
+fn bucket_of(distance: f32) -> u32 {
     // As in `exponential`: rounds to the nearest whole number, which the low bits then hold.
     const ROUND: f32 = 12_582_912.0;
     const LAST: f32 = BUCKETS as f32 - 1.0;
-    let mut buckets = [0; BLOCK];
-    for (bucket, &logit) in buckets.iter_mut().zip(block) {
-        let place = order.distance(logit) * (BUCKETS as f32 / FAR);
-        *bucket = ((if place < LAST { place } else { LAST }) + ROUND).to_bits() - ROUND.to_bits();
-    }
-    buckets
+    let place = distance * (BUCKETS as f32 / FAR);
+    ((if place < LAST { place } else { LAST }) + ROUND).to_bits() - ROUND.to_bits()
 }
 
 /// Masses are below half a unit beyond this distance from the maximum: e^-27 is less than 2^-38.
 const FAR: f32 = 27.0;
 const BUCKETS: usize = 2048;
 const SUMS: usize = 4;
+/// Logits whose masses are computed before they are added up.
+const MANY: usize = 1024;
+/// Logits that are passed over together.
+const PART: usize = 32;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::sampling::filters::ByLikelihood;
+    use crate::inference::sampling::exponential::BLOCK;
+    use crate::inference::sampling::filters::{ByLikelihood, ByTypicality};
+
+    /// Coarse where there are few levels, so that there are ties; now and then forbidden, or minus zero.
+    fn logits(count: u32, levels: u32) -> Vec<f32> {
+        let logit = |token: u32| match token.wrapping_mul(2_654_435_761) >> 16 {
+            hash if token > 0 && hash % 11 == 0 => f32::NEG_INFINITY,
+            hash if hash % 13 == 0 => -0.0,
+            hash => (hash % levels) as f32 / levels as f32 * 3.0,
+        };
+        (0..count).map(logit).collect()
+    }
+
+    fn check(logits: &[f32], order: impl Order, name: &str) {
+        let distribution = Distribution::new(logits).unwrap();
+        let maximum = distribution.maximum();
+        let total: u64 = distribution.block_masses(1.0).iter().sum();
+        for part in 1..=10 {
+            let target = (total / 10 * part).clamp(1, total);
+            let candidates = distribution.all().into_iter();
+            let mut ranked: Vec<Ranked> =
+                candidates.map(|candidate| Ranked::new(order.rank(candidate.logit), candidate, maximum)).collect();
+            let first = fewest_reaching(&mut ranked, target);
+            let mut expected: Vec<u32> = ranked[..first].iter().map(|ranked| ranked.candidate.token).collect();
+            expected.sort_unstable();
+
+            let kept = first_reaching(&distribution, order, |all| {
+                assert_eq!(all, total);
+                target
+            });
+            let found = |token: &u32| kept.holds(*token, logits[*token as usize]);
+            let found: Vec<u32> = (0..logits.len() as u32).filter(found).collect();
+            assert_eq!(found, expected, "{name}, {} tokens, {part} tenths", logits.len());
+            for (number, block) in logits.as_chunks::<BLOCK>().0.iter().enumerate() {
+                for (token, logit) in (number as u32 * BLOCK as u32..).zip(kept.block(number, block)) {
+                    assert_eq!(logit > f32::NEG_INFINITY, expected.binary_search(&token).is_ok());
+                }
+            }
+        }
+    }
 
     #[test]
     fn keeps_what_a_full_order_keeps() {
-        for (count, levels) in [(5000u32, 4096u32), (5000, 7), (70, 1), (1, 1)] {
-            // Coarse where there are few levels, so that there are ties; now and then forbidden.
-            let logits: Vec<f32> = (0..count)
-                .map(|token| match token.wrapping_mul(2_654_435_761) >> 16 {
-                    hash if token > 0 && hash % 11 == 0 => f32::NEG_INFINITY,
-                    hash => (hash % levels) as f32 / levels as f32 * 3.0,
-                })
-                .collect();
-            let distribution = Distribution::new(&logits).unwrap();
-            let maximum = distribution.maximum();
-            let order = ByLikelihood { maximum };
-            let total: u64 = distribution.block_masses(1.0).iter().sum();
-            for part in 1..=10 {
-                let target = (total / 10 * part).clamp(1, total);
-                let mut ranked: Vec<Ranked> = distribution
-                    .all()
-                    .into_iter()
-                    .map(|candidate| Ranked::new(order.rank(candidate.logit), candidate, maximum))
-                    .collect();
-                let kept = fewest_reaching(&mut ranked, target);
-                let mut expected: Vec<u32> = ranked[..kept].iter().map(|ranked| ranked.candidate.token).collect();
-                expected.sort_unstable();
-                let found: Vec<u32> =
-                    keep_first(&distribution, order, target).all().iter().map(|candidate| candidate.token).collect();
-                assert_eq!(found, expected, "{count} tokens, {levels} levels, {part} tenths");
+        for (count, levels) in [(5000u32, 4096u32), (5000, 7), (5000, 2), (70, 1), (1, 1)] {
+            let logits = logits(count, levels);
+            let maximum = Distribution::new(&logits).unwrap().maximum();
+            check(&logits, ByLikelihood { maximum }, "by likelihood");
+            // Ties on both sides of what is expected, and on one.
+            for expected in [1.5, 0.25, 0.0, 40.0] {
+                check(&logits, ByTypicality { maximum, expected }, "by typicality");
             }
         }
+        // So far apart that ranks of different logits are equal.
+        let wide: Vec<f32> = (0..300).map(|token| if token % 50 == 7 { 1e30 } else { token as f32 }).collect();
+        check(&wide, ByLikelihood { maximum: 1e30 }, "wide, by likelihood");
+        check(&wide, ByTypicality { maximum: 1e30, expected: 1e29 }, "wide, by typicality");
     }
 }

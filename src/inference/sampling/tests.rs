@@ -251,6 +251,32 @@ fn is_close_call(options: &SamplingOptions, logits: &[f32]) -> bool {
     reference(&wider, logits).len() != reference(&narrower, logits).len()
 }
 
+/// So many tokens are left that they stay in the vocabulary: the draw is that from a list of them, to the last unit.
+#[test]
+fn draws_from_a_large_rest_are_those_from_its_list() {
+    // In steps, so that the last token kept is one of many equals.
+    let logits: Vec<f32> =
+        (0..12_000u32).map(|token| (token.wrapping_mul(2_654_435_761) >> 20) as f32 / 2048.0).collect();
+    let base = || SamplingOptions { temperature: 0.7, ..SamplingOptions::default() };
+    for options in [
+        SamplingOptions { top_p: 0.9, ..base() },
+        SamplingOptions { typical_p: 0.8, ..base() },
+        SamplingOptions { min_p: 0.3, ..base() },
+        SamplingOptions { typical_p: 0.9, top_p: 0.9, min_p: 0.2, ..base() },
+    ] {
+        let filtered = Sampler::new(options.clone(), 0, &[]).filter(Distribution::new(&logits).unwrap());
+        let Remaining::All(distribution) = filtered else { panic!("{options:?} leaves a list") };
+        let list = distribution.all();
+        assert!(list.len() < logits.len() && list.len() > 1000, "{}", list.len());
+        assert_eq!(distribution.maximum(), maximum(&list));
+        for seed in 0..8 {
+            let sampler = Sampler::new(options.clone(), seed, &[]);
+            let from_list = sampler.draw(Remaining::Some(list.clone()));
+            assert_eq!(once(&options, seed, &logits), from_list, "{options:?}, seed {seed}");
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(160))]
     #[test]

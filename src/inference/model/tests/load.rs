@@ -23,6 +23,36 @@ fn cancelling_works_at_every_stage() {
 }
 
 #[test]
+fn loading_a_copy_tells_how_far_it_is_while_the_file_is_read_and_stops_there() {
+    // A model with a hole behind it: several pieces to read, of which the last take no disk.
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::copy(stories("q8_0"), file.path()).unwrap();
+    file.as_file().set_len(70 << 20).unwrap();
+    let options = LoadOptions { mode: LoadMode::Copy, ..LoadOptions::default() };
+    let load = |progress: &mut dyn FnMut(f32) -> bool| {
+        Model::load(file.path(), Device::open(-1, 2).unwrap(), &options, progress)
+    };
+    let mut heard = Vec::new();
+    let model = load(&mut |part| {
+        heard.push(part);
+        true
+    })
+    .unwrap();
+    assert_eq!(read(&model.start(text_request("Once", 3)).unwrap()).0.len(), 3);
+    assert!(heard.is_sorted() && heard.first() == Some(&0.0) && heard.last() == Some(&1.0), "{heard:?}");
+    let while_reading = heard.iter().filter(|part| **part > 0.0 && **part < 0.9).count();
+    assert_eq!(while_reading, 4, "of five pieces the last ends at nine tenths: {heard:?}");
+
+    let mut last = 0.0;
+    let stopped = load(&mut |part| {
+        last = part;
+        part < 0.3
+    });
+    assert_eq!(stopped.err().map(|error| error.code), Some(Code::Cancelled));
+    assert!((0.3..0.9).contains(&last), "it went on to {last}");
+}
+
+#[test]
 fn a_slow_reader_holds_nobody_up() {
     let model = load();
     let unread = model.start(drawing_request("Once", 1, 450)).unwrap();
