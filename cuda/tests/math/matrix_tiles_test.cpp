@@ -4,15 +4,14 @@
 #include "../../src/formats/blocks.h"
 #include "../../src/formats/dequantise.h"
 #include "../harness.h"
+#include "aligned.h"
 #include "random_data.h"
 
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -67,13 +66,6 @@ INLINE void transpose(Lanes (&rows)[16]) {
 #include "../../src/cpu/isa_amx_unit.inc"
 #endif
 #include "../../src/cpu/isa_matrix_tiles.inc"
-
-struct Freed {
-    void operator()(void *memory) const { std::free(memory); }
-};
-using Aligned = std::unique_ptr<void, Freed>;
-
-Aligned aligned(size_t bytes) { return Aligned(std::aligned_alloc(64, (bytes + 127) / 64 * 64)); }
 
 struct Problem {
     TensorType type;
