@@ -4,11 +4,14 @@
 #ifndef WORKER_TEST_ALLOCATION_FAULTS_H
 #define WORKER_TEST_ALLOCATION_FAULTS_H
 
+#include "device_memory.h"
 #include "engine.h"
+#include "harness.h"
 #include "tiny_model.h"
 
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 /* Opens a device, loads, makes a cache, runs a batch, and closes it all. Gives the first failure's code, or 0. */
@@ -44,6 +47,45 @@ inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error
     }
     engine_device_close(device);
     return code;
+}
+
+/* Every device allocation in turn, once and from then on; `least` allocations are known of. */
+inline void fail_device_allocations(uint32_t mode, int least) {
+    for (const worker::Fault fault : {worker::Fault::Once, worker::Fault::FromThenOn}) {
+        TinyModel model;
+        engine_error error{};
+        int32_t code = -1;
+        int failures = 0;
+        for (long successes = 0; code != 0 && successes < 1000; ++successes) {
+            worker::fail_allocations_after(successes, fault);
+            code = live_through(model, mode, error);
+            worker::fail_allocations_after(-1, fault);
+            if (code == 0) break;
+            ++failures;
+            CHECK_EQUAL(code, ENGINE_OUT_OF_MEMORY);
+            CHECK(std::string(error.message).find("in use: total") != std::string::npos);
+        }
+        CHECK_EQUAL(code, 0);
+        CHECK(failures >= least);
+    }
+}
+
+/* Every allocation of the host's in turn; more than `known` are known of. */
+inline void fail_host_allocations(uint32_t mode, long known) {
+    TinyModel model;
+    engine_error error{};
+    int32_t code = -1;
+    long failures = 0;
+    for (long successes = 0; code != 0 && successes < 10000; ++successes) {
+        harness::fail_new_after(successes);
+        code = live_through(model, mode, error);
+        harness::fail_new_after(-1);
+        if (code == 0) break;
+        ++failures;
+        CHECK_EQUAL(code, ENGINE_OUT_OF_MEMORY);
+    }
+    CHECK_EQUAL(code, 0);
+    CHECK(failures > known);
 }
 
 #endif

@@ -13,6 +13,7 @@ namespace {
 #include "isa_vector_avx512.inc"
 
 #include "isa_bfloats_avx512.inc"
+#include "isa_transpose_avx512.inc"
 #include "isa_formats.inc"
 #include "isa_integers.inc"
 

@@ -10,6 +10,7 @@ namespace {
 #include "isa_formats.inc"
 #include "isa_integers.inc"
 
+#include "isa_transpose_avx512.inc"
 #include "isa_tile_lanes_avx512vnni.inc"
 
 #include "isa_streams_vnni_types.inc"
@@ -21,8 +22,7 @@ namespace {
 
 /* From so many rows on, panels beat the streaming of weights past four rows at a time (measured on Zen 4). */
 template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
-    if (!bytes) return 7;
-    return Integers<type>::group == 16 ? 5 : type == TensorType::Q8_0 ? 6 : 7;
+    return !bytes ? 7 : type == TensorType::Q8_0 ? 5 : 6;
 }
 
 } // namespace

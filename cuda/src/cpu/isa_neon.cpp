@@ -1,13 +1,7 @@
 /*
  * The kernels for 64-bit ARM CPUs, all of which have NEON.
  */
-#include "isa_parts.h"
-
-#if defined(__aarch64__)
-
-#include <arm_neon.h>
-
-#define WORKER_ISA_NAME "neon"
+#include "isa_begin_neon.inc"
 
 namespace worker::cpu::neon {
 
@@ -45,8 +39,8 @@ struct Streams {
 } // namespace
 
 #include "isa_attention_part.inc"
+
+#define WORKER_ISA_NAME "neon"
 #include "isa_table.inc"
 
 } // namespace worker::cpu::neon
-
-#endif

@@ -2,28 +2,15 @@
  * Products of bytes for 64-bit ARM CPUs that have dot products of them (ARMv8.2's DotProd, which all have from ARMv8.4 on). Its
  * other kernels are those of isa_neon.cpp.
  *
- * The target is set by pragma, after the last header; see isa_avx2.cpp.
+ * The target is set by pragma, after the last header; see isa_begin_avx2.inc.
  */
-#include <cstddef>
-#include <cstdint>
-
-#include "../formats/blocks.h"
-#include "isa_panels.h"
-#include "kernels.h"
-#include "tiles.h"
-
-#if defined(__aarch64__)
-
-#include <arm_neon.h>
+#include "isa_begin_neon.inc"
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("dotprod"))), apply_to = function)
 #else
 #pragma GCC target("arch=armv8.2-a+dotprod")
 #endif
-
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
 
 namespace worker::cpu::neon {
 extern const KernelTable table;
@@ -32,12 +19,6 @@ extern const KernelTable table;
 namespace worker::cpu::neon_dotprod {
 
 namespace {
-
-/* Sixteen levels of 4-bit types, as floats and as bytes. */
-struct NibbleTable {
-    alignas(64) float floats[16];
-    int8_t bytes[16];
-};
 
 #include "isa_vector_neon.inc"
 
@@ -91,8 +72,4 @@ KernelTable table() noexcept {
 
 } // namespace worker::cpu::neon_dotprod
 
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
-
-#endif
+#include "isa_end.inc"

@@ -1,30 +1,11 @@
 /*
  * Products with many activation rows, for all 64-bit ARM CPUs.
  */
-#include <cstddef>
-#include <cstdint>
-
-#include "../formats/blocks.h"
-#include "isa_panels.h"
-#include "kernels.h"
-#include "tiles.h"
-
-#if defined(__aarch64__)
-
-#include <arm_neon.h>
-
-#define INLINE inline __attribute__((always_inline))
-#define INLINE_LAMBDA __attribute__((always_inline))
+#include "isa_begin_neon.inc"
 
 namespace worker::cpu::neon {
 
 namespace {
-
-/* Sixteen levels of 4-bit types, as floats and as bytes. */
-struct NibbleTable {
-    alignas(64) float floats[16];
-    int8_t bytes[16];
-};
 
 #include "isa_vector_neon.inc"
 
@@ -65,5 +46,3 @@ void tile_product(const ProductTask &task) {
 }
 
 } // namespace worker::cpu::neon
-
-#endif

@@ -1,21 +1,12 @@
 /* Products of every stored type, against the order of summation that they promise and against the CPU's exact ones. */
 #include "formats/dequantise.h"
 #include "kernel_test.h"
-
-#include <cstdlib>
-#include <memory>
+#include "math/aligned.h"
 
 using worker::TensorType;
 using worker::gpu::ProductTask;
 
 namespace {
-
-struct Freed {
-    void operator()(void *memory) const { std::free(memory); }
-};
-using Aligned = std::unique_ptr<void, Freed>;
-
-Aligned aligned(size_t bytes) { return Aligned(std::aligned_alloc(64, (bytes + 127) / 64 * 64)); }
 
 struct Problem {
     TensorType type;

@@ -2,11 +2,10 @@
 #include "../../src/cpu/kernels.h"
 #include "../../src/formats/dequantise.h"
 #include "../harness.h"
+#include "aligned.h"
 #include "random_data.h"
 
 #include <cmath>
-#include <cstdlib>
-#include <memory>
 #include <string>
 
 using worker::TensorType;
@@ -16,13 +15,6 @@ using worker::cpu::PreparedForm;
 using worker::cpu::Role;
 
 namespace {
-
-struct Freed {
-    void operator()(void *memory) const { std::free(memory); }
-};
-using Aligned = std::unique_ptr<void, Freed>;
-
-Aligned aligned(size_t bytes) { return Aligned(std::aligned_alloc(64, (bytes + 127) / 64 * 64)); }
 
 /* A matrix and some activation rows, and how to multiply parts of them. */
 struct Problem {

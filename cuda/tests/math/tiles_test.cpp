@@ -1,14 +1,13 @@
 /* Products with tiles, on every kernel path, against the plain product of single rows: the same bits. */
 #include "../../src/cpu/kernels.h"
 #include "../harness.h"
+#include "aligned.h"
 #include "random_data.h"
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
 #include <limits>
-#include <memory>
 #include <string>
 
 using worker::TensorType;
@@ -20,13 +19,6 @@ using worker::cpu::Role;
 using worker::cpu::TileShape;
 
 namespace {
-
-struct Freed {
-    void operator()(void *memory) const { std::free(memory); }
-};
-using Aligned = std::unique_ptr<void, Freed>;
-
-Aligned aligned(size_t bytes) { return Aligned(std::aligned_alloc(64, (bytes + 127) / 64 * 64)); }
 
 /* A matrix and some activation rows in one form. */
 struct Problem {
