@@ -206,12 +206,13 @@ pub fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
 
 /// Threads of the library, by name; the log thread lives as long as its callback.
 pub fn own_threads() -> Vec<String> {
+    // What the library did not start may have the program's name, which begins like its own threads'.
+    let program = std::fs::read_to_string("/proc/self/comm").unwrap();
     std::fs::read_dir("/proc/self/task")
         .unwrap()
         .filter_map(Result::ok)
-        // The first thread has the program's name.
-        .filter(|task| task.file_name().to_str() != Some(&std::process::id().to_string()))
         .filter_map(|task| std::fs::read_to_string(task.path().join("comm")).ok())
+        .filter(|name| *name != program)
         .map(|name| name.trim().to_owned())
         .filter(|name| name.starts_with("worker-") && name != "worker-log")
         .collect()
