@@ -35,7 +35,8 @@ fn folder_of_all(out: &Path) -> PathBuf {
 /// Which compiler it is, and its arguments.
 fn compiler(build: &cc::Build) -> String {
     let mut command = build.get_compiler().to_command();
-    let told = format!("{command:?}");
+    // Not the command's environment, in which cc puts the folder of this build.
+    let told = format!("{:?} {:?}", command.get_program(), command.get_args().collect::<Vec<_>>());
     let output = command.arg("--version").output().unwrap_or_else(|error| panic!("{told}: {error}"));
     told + &String::from_utf8_lossy(&output.stdout)
 }

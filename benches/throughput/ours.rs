@@ -24,7 +24,8 @@ pub fn measure(path: &Path, wishes: &Wishes) -> Result<Figures, String> {
         figures.sixteen = Some(together(&model, 16)?);
     }
     if wishes.want("late") && wishes.context > 0 {
-        figures.decode_late = Some(decode(&model, wishes.context)?);
+        let (early, late) = decode_in_turn(&model, wishes.context)?;
+        (figures.decode, figures.decode_late) = (Some(early), Some(late));
     }
     figures.bytes_per_token = Some(model.weight_bytes_per_token() as f64);
     let (_, pages) = model.kv_pages();
@@ -76,13 +77,25 @@ fn prefill(model: &Arc<Model>, length: u32) -> Result<f64, String> {
 
 /// Tokens per second after a prompt of `length`.
 fn decode(model: &Arc<Model>, length: u32) -> Result<f64, String> {
-    let mut rates = Vec::new();
-    for _ in 0..PASSES {
-        // The same prompt: only the first pass has to read it.
-        let usage = run(model, &prompt(length, 1), DECODE_TOKENS)?.usage();
-        rates.push(f64::from(usage.generated_tokens - 1) / usage.decode_seconds);
-    }
+    let rates: Vec<f64> = (0..PASSES).map(|_| decode_once(model, length)).collect::<Result<_, _>>()?;
     Ok(median(rates.into_iter()))
+}
+
+/// The same after a short prompt and after one of `length`, by turns: their ratio counts, and machines change with time.
+fn decode_in_turn(model: &Arc<Model>, length: u32) -> Result<(f64, f64), String> {
+    decode_once(model, length)?; // reads the prompt
+    let (mut early, mut late) = (Vec::new(), Vec::new());
+    for _ in 0..3 * PASSES {
+        early.push(decode_once(model, 4)?);
+        late.push(decode_once(model, length)?);
+    }
+    Ok((median(early.into_iter()), median(late.into_iter())))
+}
+
+fn decode_once(model: &Arc<Model>, length: u32) -> Result<f64, String> {
+    // The same prompt each time: only the first pass has to read it.
+    let usage = run(model, &prompt(length, 1), DECODE_TOKENS)?.usage();
+    Ok(f64::from(usage.generated_tokens - 1) / usage.decode_seconds)
 }
 
 fn run(model: &Arc<Model>, prompt: &[u32], tokens: u32) -> Result<Arc<Session>, String> {

@@ -22,8 +22,7 @@ namespace {
 
 /* From so many rows on, panels beat the streaming of weights past four rows at a time (measured on Zen 4). */
 template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
-    if (!bytes) return 7;
-    return Integers<type>::group == 16 ? 5 : type == TensorType::Q8_0 ? 6 : 7;
+    return !bytes ? 7 : type == TensorType::Q8_0 ? 5 : 6;
 }
 
 } // namespace

@@ -92,6 +92,33 @@ fn the_same_tokens_alone_and_among_eight_and_with_a_prefix() {
     }
 }
 
+/// The answer's pages serve the next turn: with integer products a decode row has a prompt row's bits.
+#[test]
+fn a_next_turn_finds_the_last_answer_computed() {
+    let turns = |kv_type: KvType| {
+        let load = || {
+            let options = LoadOptions { kv_type, ..LoadOptions::default() };
+            let path = stories("q8_0").with_file_name("micro/llama-q8_0.gguf");
+            Model::load(&path, Device::open(-1, 2).unwrap(), &options, &mut |_| true).unwrap()
+        };
+        let model = load();
+        let mut tokens: Vec<u32> = (0..40).map(|place| 3 + place * 17 % 500).collect();
+        let request = |tokens: &[u32]| {
+            let mut request = drawing_request("", 3, 100);
+            request.prompt = Prompt::Tokens(tokens.to_vec());
+            request
+        };
+        tokens.extend(read(&model.start(request(&tokens)).unwrap()).0);
+        tokens.extend([7, 8, 9]);
+        let (again, _, _, usage) = read(&model.start(request(&tokens)).unwrap());
+        assert_eq!(again, read(&load().start(request(&tokens)).unwrap()).0, "{kv_type:?}");
+        usage.cached_tokens
+    };
+    // Of 143 tokens 139 are computed, which fill four pages; the prompt's fill one.
+    assert_eq!(turns(KvType::F16), 4 * PAGE_TOKENS);
+    assert_eq!(turns(KvType::F32), PAGE_TOKENS, "floats are added in another order");
+}
+
 #[test]
 fn sessions_stop_where_they_are_told() {
     let model = load();

@@ -176,7 +176,7 @@ impl BlockWork<SPAN> for SpanMaxima {
         for chunk in span.as_chunks::<16>().0 {
             for ((lane, poison), &logit) in lanes.iter_mut().zip(&mut poison).zip(chunk) {
                 *lane = if logit > *lane { logit } else { *lane };
-                *poison |= u32::from(!(logit <= f32::MAX));
+                *poison |= u32::from(logit.is_nan() || logit == f32::INFINITY);
             }
         }
         // By halves, which is done in vectors too.
