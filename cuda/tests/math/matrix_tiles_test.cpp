@@ -38,8 +38,6 @@ struct NibbleTable {
 #include "../../src/cpu/isa_formats.inc"
 #include "../../src/cpu/isa_integers.inc"
 
-INLINE void prefetch_far(const void *) {}
-
 INLINE Lanes to_bfloats(Lanes lanes, std::byte *to) {
     float values[16];
     store(values, lanes);
