@@ -49,6 +49,8 @@ inline int32_t live_through(TinyModel &model, uint32_t mode, engine_error &error
     return code;
 }
 
+#if defined(WORKER_TEST_FAULTS)
+
 /* Every device allocation in turn, once and from then on; `least` allocations are known of. */
 inline void fail_device_allocations(uint32_t mode, int least) {
     for (const worker::Fault fault : {worker::Fault::Once, worker::Fault::FromThenOn}) {
@@ -87,5 +89,7 @@ inline void fail_host_allocations(uint32_t mode, long known) {
     CHECK_EQUAL(code, 0);
     CHECK(failures > known);
 }
+
+#endif
 
 #endif
