@@ -12,9 +12,11 @@ namespace {
 
 #include "isa_tile_lanes_avx2.inc"
 
+#include "isa_streams_avx2.inc"
+#include "isa_streams_avx2_k.inc"
+
 #include "isa_panel_formats.inc"
-#include "isa_panel_levels.inc"
-#include "isa_panel_fill.inc"
+#include "isa_panel_fill_avx2.inc"
 #include "isa_panels.inc"
 
 } // namespace
