@@ -20,25 +20,30 @@ namespace {
 #include "isa_panels.inc"
 
 /* From so many rows on, panels unpack the weights less often than their streaming past two rows at a time. */
-bool has_tiles(PreparedForm form, uint64_t count) {
+bool has_tiles(uint64_t count) {
     constexpr uint64_t more_than_streamed = 5;
-    return form != PreparedForm::Floats && count >= more_than_streamed;
+    return count >= more_than_streamed;
 }
 
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    if (form == PreparedForm::Floats) return FloatPart::shape(type, count);
     TileShape shape;
-    if (!has_tiles(form, count)) return shape;
+    if (!has_tiles(count)) return shape;
     with_quantised_type(type, [&]<TensorType known>() {
         shape = {form == PreparedForm::Bytes ? TileKind::Bytes : TileKind::Words, 8, Integers<known>::group, Integers<known>::offset};
     });
     return shape;
 }
 
-size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+size_t tile_scratch(uint64_t columns) {
+    const size_t integers = PanelScratch::floats(columns), floats = FloatPart::scratch(columns);
+    return integers > floats ? integers : floats;
+}
 
 void tile_product(const ProductTask &task) {
+    if (task.form == PreparedForm::Floats) return FloatPart::product(task);
     with_quantised_type(task.type, [&]<TensorType known>() {
         static_assert(centres_rightly<known>);
         return task.shape.kind == TileKind::Bytes ? panel_product<EightBytes<is_centred<known>>, known>(task) : panel_product<EightWords, known>(task);
