@@ -12,16 +12,12 @@ namespace {
 
 #include "isa_tile_lanes_avx2.inc"
 
-#include "isa_panel_formats.inc"
-#include "isa_panel_levels.inc"
-#include "isa_panel_fill.inc"
-#include "isa_panels.inc"
+#include "isa_streams_avx2.inc"
+#include "isa_streams_avx2_k.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time. */
-bool has_tiles(uint64_t count) {
-    constexpr uint64_t more_than_streamed = 5;
-    return count >= more_than_streamed;
-}
+#include "isa_panel_formats.inc"
+#include "isa_panel_fill_avx2.inc"
+#include "isa_panels.inc"
 
 } // namespace
 
@@ -30,7 +26,7 @@ TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
     if (!has_tiles(count)) return shape;
     with_quantised_type(type, [&]<TensorType known>() {
-        const TileKind kind = form == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
+        const TileKind kind = plain_form(form) == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
         shape = {kind, 8, Integers<known>::group, Integers<known>::offset};
     });
     return shape;
