@@ -99,7 +99,8 @@ uint64_t Products::rows_at_once(const ProductJob &job, const Preparation &prepar
     const uint64_t fair = matrix.rows / (uint64_t{parallel_.threads()} * 4);
     if (prepared.form == PreparedForm::Bfloats) return std::clamp<uint64_t>(fair * 2 / 32 * 32, 32, 256);
     if (prepared.shape) {
-        const uint64_t most = job.inputs.size() > 32 ? panel : 4 * panel;
+        const bool many = job.inputs.size() > 32 || prepared.form == PreparedForm::Floats;
+        const uint64_t most = many ? panel : 4 * panel;
         return std::max(part_of_panel, std::min(most, fair) / part_of_panel * part_of_panel);
     }
     return std::max<uint64_t>(4, std::min(line_bytes / matrix.row_bytes, fair) / 4 * 4);
