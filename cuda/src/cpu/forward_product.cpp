@@ -131,12 +131,12 @@ void Products::run(std::span<const ProductJob> jobs, uint64_t columns, Arithmeti
         task.last_row = std::min(task.last_row, task.first_row + piece.rows_at_once);
         return task;
     };
-    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
+    parallel_.run_lines(numbers, work, [&](unsigned thread, uint64_t number) {
         ProductTask task = task_of(number);
         task.scratch = scratch_ + thread * scratch_stride_;
-        /* The other threads take the pieces between. */
-        if (number + parallel_.threads() < numbers) {
-            const ProductTask next = task_of(number + parallel_.threads());
+        /* The same thread's, but at the end of its line. */
+        if (number + 1 < numbers) {
+            const ProductTask next = task_of(number + 1);
             task.next_weights = next.weights + next.first_row * next.row_bytes;
             task.next_bytes = (next.last_row - next.first_row) * next.row_bytes;
         }
