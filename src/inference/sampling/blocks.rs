@@ -126,7 +126,7 @@ mod tests {
     fn finds_what_is_looked_for_in_every_block_or_the_chosen_ones() {
         for (length, every) in [(0u32, 1), (1, 1), (255, 3), (256, 1), (257, 2), (5000, 7), (5000, 900)] {
             let logits: Vec<f32> = (0..length)
-                .map(|token| if token.wrapping_mul(2_654_435_761) >> 8 % every == 0 { 1.0 } else { -1.0 })
+                .map(|token| if (token.wrapping_mul(2_654_435_761) >> 8) % every == 0 { 1.0 } else { -1.0 })
                 .collect();
             let expected: Vec<u32> = (0..length).filter(|token| logits[*token as usize] > 0.0).collect();
             let mut work = Positive(Hits::new());
