@@ -3,6 +3,7 @@
 # tests, with dot products and without, and whole models on every kernel path. Called by `make aarch64`.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. packaging/step.sh
 
 target=aarch64-unknown-linux-gnu
 built="${CARGO_TARGET_DIR:-target}/$target"
@@ -62,14 +63,6 @@ goldens() {
     QEMU_CPU="$cpu" WORKER_CPU_PATH="$path" WORKER_GOLDENS_ONLY="$golden_models" \
         cargo test --locked --target "$target" --test goldens -- --exact "$test" --nocapture | tee "$log"
     grep -q '1 passed' "$log" || { echo "no test ran" >&2; return 1; }
-}
-
-step() {
-    local name="$1" begin=$SECONDS
-    shift
-    echo "== $name"
-    "$@" || { echo "== $name: FAILED after $((SECONDS - begin))s" >&2; exit 1; }
-    echo "== $name: $((SECONDS - begin))s"
 }
 
 case "${1:-}" in

@@ -4,6 +4,7 @@
 # them); nothing is built twice.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+. packaging/step.sh
 
 main() {
     step "tools" packaging/test-tools.sh
@@ -35,14 +36,6 @@ with_features() {
 # The shared library has the same name whatever its features, and cargo takes the last one built for its own.
 forget_library() {
     rm -f "${CARGO_TARGET_DIR:-target}"/debug/deps/libworker.{so,a}
-}
-
-step() {
-    local name="$1" begin=$SECONDS
-    shift
-    echo "== $name"
-    "$@" || { echo "== $name: FAILED after $((SECONDS - begin))s" >&2; exit 1; }
-    echo "== $name: $((SECONDS - begin))s"
 }
 
 main

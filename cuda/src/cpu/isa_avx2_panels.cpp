@@ -17,19 +17,13 @@ namespace {
 #include "isa_panel_fill.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels beat the streaming of weights past four rows at a time. */
-bool has_tiles(PreparedForm form, uint64_t count) {
-    constexpr uint64_t more_than_streamed = 5;
-    return form != PreparedForm::Floats && count >= more_than_streamed;
-}
-
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     TileShape shape;
     if (!has_tiles(form, count)) return shape;
     with_quantised_type(type, [&]<TensorType known>() {
-        const TileKind kind = form == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
+        const TileKind kind = plain_form(form) == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
         shape = {kind, 8, Integers<known>::group, Integers<known>::offset};
     });
     return shape;

@@ -12,7 +12,7 @@ namespace {
 
 #include "isa_integer_products.inc"
 #include "isa_streams_avx2.inc"
-#include "isa_streams_avx2_bytes.inc"
+#include "isa_streams_avx2_k.inc"
 #include "isa_streams_wide.inc"
 
 } // namespace

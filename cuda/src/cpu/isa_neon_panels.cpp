@@ -19,12 +19,6 @@ namespace {
 #include "isa_panel_fill.inc"
 #include "isa_panels.inc"
 
-/* From so many rows on, panels unpack the weights less often than their streaming past two rows at a time. */
-bool has_tiles(PreparedForm form, uint64_t count) {
-    constexpr uint64_t more_than_streamed = 5;
-    return form != PreparedForm::Floats && count >= more_than_streamed;
-}
-
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {

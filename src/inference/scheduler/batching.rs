@@ -19,11 +19,13 @@ impl PromptBudget {
 
     /// Prompt rows for the next step.
     pub fn rows(&self, someone_decodes: bool) -> usize {
-        let (target, most) = if someone_decodes { (STEP_WHILE_DECODING, 128) } else { (STEP_ALONE, 512) };
+        let (target, least, most) =
+            if someone_decodes { (STEP_WHILE_DECODING, LEAST_ROWS, 128) } else { (STEP_ALONE, LEAST_ROWS_ALONE, 512) };
         let Some(seconds_per_row) = self.seconds_per_row else { return FIRST_ROWS };
         let rows = (target.as_secs_f64() / seconds_per_row) as usize;
-        // Whole multiples of the kernels' row blocks.
-        (rows / LEAST_ROWS * LEAST_ROWS).clamp(LEAST_ROWS, most)
+        // Whole multiples of the kernels' row blocks; of pairs of them where there are several.
+        let multiple = if rows >= 4 * LEAST_ROWS { 2 * LEAST_ROWS } else { LEAST_ROWS };
+        (rows / multiple * multiple).clamp(least, most)
     }
 
     /// Learns from a step.
@@ -55,9 +57,11 @@ pub fn share(wanted: &[usize], budget: usize) -> Vec<usize> {
 }
 
 const STEP_WHILE_DECODING: Duration = Duration::from_millis(60);
-const STEP_ALONE: Duration = Duration::from_millis(250);
+// Each step reads and unpacks all weights: few rows for that are slow, many are a long wait for who comes meanwhile.
+const STEP_ALONE: Duration = Duration::from_millis(500);
 const FIRST_ROWS: usize = 64;
 const LEAST_ROWS: usize = 16;
+const LEAST_ROWS_ALONE: usize = 64;
 
 #[cfg(test)]
 mod tests {
@@ -69,13 +73,13 @@ mod tests {
         let mut budget = PromptBudget::new();
         assert_eq!(budget.rows(true), FIRST_ROWS);
         budget.note(64, Duration::from_secs(64));
-        assert_eq!((budget.rows(true), budget.rows(false)), (16, 16));
+        assert_eq!((budget.rows(true), budget.rows(false)), (16, 64));
         let mut fast = PromptBudget::new();
         fast.note(64, Duration::from_micros(64));
         assert_eq!((fast.rows(true), fast.rows(false)), (128, 512));
         let mut medium = PromptBudget::new();
         medium.note(100, Duration::from_millis(100));
-        assert_eq!((medium.rows(true), medium.rows(false)), (48, 240));
+        assert_eq!((medium.rows(true), medium.rows(false)), (48, 480));
         medium.note(3, Duration::from_secs(9));
         assert_eq!(medium.rows(true), 48);
     }
