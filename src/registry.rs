@@ -10,28 +10,32 @@
 
 pub mod slots;
 
-use std::any::Any;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use crate::error::{Code, Error, Result};
-use crate::ffi::typed::Typed;
 use slots::{Missing, Place, SlotTable, GENERATION_BITS, SLOT_BITS};
 
-/// The registry of this process. After a fork the child has a new, empty one.
-pub fn registry() -> &'static Registry {
-    static REGISTRIES: PerProcess<Registry> = PerProcess::new();
-    REGISTRIES.get_or_init(Registry::new)
-}
-
-/// What can have a handle.
-pub trait Registered: Any + Send + Sync {
+/// Any object that a registry may hold: one of several types, which only its user knows.
+pub trait Object: Send + Sync {
     /// The kind that its handles carry.
-    const KIND: Kind;
+    fn kind(&self) -> Kind;
 
     /// Ends the object: calls that are running on it end soon, and later ones fail. Called once, when it is taken out of
     /// the registry.
     fn close(&self);
+}
+
+/// One of the types that a registry of `O` holds.
+pub trait Registered<O: Object>: Sized {
+    /// The kind that its handles carry; no other type has it.
+    const KIND: Kind;
+
+    /// The object as any object.
+    fn into_object(self: Arc<Self>) -> O;
+
+    /// The object, if it is of this type.
+    fn of(object: &O) -> Option<&Arc<Self>>;
 }
 
 /// A kind of object.
@@ -48,35 +52,34 @@ pub enum Kind {
 
 /// Typed objects behind handles. At most 2^24 at once; inserting and closing take a lock of one shard exclusively, and
 /// lookups share it.
-pub struct Registry {
-    objects: SlotTable<Entry>,
+pub struct Registry<O> {
+    objects: SlotTable<Entry<O>>,
 }
 
-struct Entry {
-    kind: Kind,
-    object: Typed,
-    close: fn(&Typed),
+struct Entry<O> {
+    object: O,
     owner: Option<u64>,
     owned: Vec<u64>,
 }
 
 const SHARDS: usize = 16;
 
-impl Registry {
-    fn new() -> Self {
+impl<O: Object> Registry<O> {
+    /// An empty one.
+    #[must_use]
+    pub fn new() -> Self {
         Self { objects: SlotTable::new(SHARDS, u32::MAX) }
     }
 
     /// Gives an object a handle.
-    pub fn insert<T: Registered>(&self, object: T) -> Result<u64> {
-        self.insert_entry(Arc::new(object), None)
+    pub fn insert<T: Registered<O>>(&self, object: T) -> Result<u64> {
+        self.insert_entry(object, None)
     }
 
     /// Gives an object a handle, to be closed with its owner. When the owner is gone already, the object is closed.
-    pub fn insert_owned<T: Registered>(&self, object: T, owner: u64) -> Result<u64> {
-        let object = Arc::new(object);
+    pub fn insert_owned<T: Registered<O>>(&self, object: T, owner: u64) -> Result<u64> {
         // First the object, then its mention at the owner: the two may be in shards that others lock the other way round.
-        let handle = self.insert_entry(Arc::clone(&object), Some(owner))?;
+        let handle = self.insert_entry(object, Some(owner))?;
         let mention = self.place(owner).and_then(|(place, kind)| {
             self.objects
                 .with_mut(place, |entry| entry.owned.push(handle))
@@ -91,25 +94,25 @@ impl Registry {
     }
 
     /// Finds an object.
-    pub fn get<T: Registered>(&self, handle: u64) -> Result<Arc<T>> {
-        self.find(handle, T::KIND, |entry| entry.object.share())?.ok_or_else(|| wrong_type(handle))
+    pub fn get<T: Registered<O>>(&self, handle: u64) -> Result<Arc<T>> {
+        self.find(handle, Arc::clone)
     }
 
     /// Looks at an object without keeping it: `look` runs under the registry's lock, must be short, and must not come
     /// back here.
-    pub fn with<T: Registered, R>(&self, handle: u64, look: impl FnOnce(&T) -> R) -> Result<R> {
-        self.find(handle, T::KIND, |entry| entry.object.get().map(look))?.ok_or_else(|| wrong_type(handle))
+    pub fn with<T: Registered<O>, R>(&self, handle: u64, look: impl FnOnce(&T) -> R) -> Result<R> {
+        self.find(handle, |object: &Arc<T>| look(object))
     }
 
     /// Takes an object out, and ends it and what it owns. Of several threads that try, one succeeds.
-    pub fn close<T: Registered>(&self, handle: u64) -> Result<()> {
-        let (place, kind) = self.place(handle)?;
+    pub fn close<T: Registered<O>>(&self, handle: u64) -> Result<()> {
+        let (place, tag) = self.place(handle)?;
         let entry = self
             .objects
-            .remove_if(place, |entry| entry.kind == kind && kind == T::KIND)
-            .map_err(|missing| explain(missing, handle, kind))?;
+            .remove_if(place, |entry| tag == T::KIND && entry.object.kind() == T::KIND)
+            .map_err(|missing| explain(missing, handle, tag))?;
         // Found, but not as this kind: a lookup tells why.
-        let Some(entry) = entry else { return self.find(handle, T::KIND, |_| ()) };
+        let Some(entry) = entry else { return self.find(handle, |_: &Arc<T>| ()) };
         if let Some((owner, _)) = entry.owner.and_then(|owner| self.place(owner).ok()) {
             let _ = self.objects.with_mut(owner, |owner| owner.owned.retain(|other| *other != handle));
         }
@@ -117,26 +120,21 @@ impl Registry {
         Ok(())
     }
 
-    /// All objects of a kind, with their handles, in the handles' order.
-    pub fn all<T: Registered>(&self) -> Vec<(u64, Arc<T>)> {
+    /// All objects of a type, with their handles, in the handles' order.
+    pub fn all<T: Registered<O>>(&self) -> Vec<(u64, Arc<T>)> {
         let mut found = Vec::new();
         self.objects.for_each(|place, entry| {
-            if let Some(object) = entry.object.share() {
-                found.push((handle_of(T::KIND, place), object));
+            if let Some(object) = T::of(&entry.object) {
+                found.push((handle_of(T::KIND, place), Arc::clone(object)));
             }
         });
         found.sort_by_key(|(handle, _)| *handle);
         found
     }
 
-    fn insert_entry<T: Registered>(&self, object: Arc<T>, owner: Option<u64>) -> Result<u64> {
+    fn insert_entry<T: Registered<O>>(&self, object: T, owner: Option<u64>) -> Result<u64> {
         check_epoch()?;
-        let close = |object: &Typed| {
-            if let Some(object) = object.get::<T>() {
-                object.close();
-            }
-        };
-        let entry = Entry { kind: T::KIND, object: Typed::new(object), close, owner, owned: Vec::new() };
+        let entry = Entry { object: Arc::new(object).into_object(), owner, owned: Vec::new() };
         match self.objects.insert(entry) {
             Some(place) => Ok(handle_of(T::KIND, place)),
             None => Err(Error::new(Code::HandlesExhausted, format!("{} handles are in use", 1 << SLOT_BITS))),
@@ -144,24 +142,17 @@ impl Registry {
     }
 
     #[inline]
-    fn find<R>(&self, handle: u64, kind: Kind, look: impl FnOnce(&Entry) -> R) -> Result<R> {
+    fn find<T: Registered<O>, R>(&self, handle: u64, look: impl FnOnce(&Arc<T>) -> R) -> Result<R> {
         let (place, tag) = self.place(handle)?;
-        let found =
-            self.objects.with(
-                place,
-                |entry| {
-                    if entry.kind == kind && tag == kind {
-                        Ok(look(entry))
-                    } else {
-                        Err(entry.kind)
-                    }
-                },
-            );
+        let found = self.objects.with(place, |entry| match T::of(&entry.object) {
+            Some(object) if tag == T::KIND => Ok(look(object)),
+            _ => Err(entry.object.kind()),
+        });
         match found {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(actual)) if actual == tag => Err(Error::new(
                 Code::WrongKind,
-                format!("handle {handle:#018x} names a {}, expected a {}", actual.name(), kind.name()),
+                format!("handle {handle:#018x} names a {}, expected a {}", actual.name(), T::KIND.name()),
             )),
             Ok(Err(_)) => Err(never(handle)),
             Err(missing) => Err(explain(missing, handle, tag)),
@@ -169,7 +160,7 @@ impl Registry {
     }
 
     /// Ends what an entry owns, then its object: whoever waits in a session hears of its own end first.
-    fn end(&self, entry: Entry) {
+    fn end(&self, entry: Entry<O>) {
         for handle in entry.owned {
             if let Ok((place, _)) = self.place(handle) {
                 if let Ok(Some(owned)) = self.objects.remove_if(place, |_| true) {
@@ -177,7 +168,7 @@ impl Registry {
                 }
             }
         }
-        (entry.close)(&entry.object);
+        entry.object.close();
     }
 
     /// Takes a handle apart.
@@ -198,6 +189,12 @@ impl Registry {
             ));
         }
         Err(never(handle))
+    }
+}
+
+impl<O: Object> Default for Registry<O> {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -239,11 +236,6 @@ fn explain(missing: Missing, handle: u64, kind: Kind) -> Error {
 fn never(handle: u64) -> Error {
     let detail = if handle == 0 { "handle is 0".to_owned() } else { format!("{handle:#018x} was never given out") };
     Error::new(Code::InvalidHandle, detail)
-}
-
-#[cold]
-fn wrong_type(handle: u64) -> Error {
-    Error::new(Code::Unknown, format!("handle {handle:#018x} has an object of an unexpected type"))
 }
 
 /// Counts the forks between the first process and this one. Part of every handle, with a flag that makes the handle

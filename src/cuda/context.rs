@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::{devices, CudaError, CudaModel};
 use crate::engine::{Device, DeviceInformation};
 use crate::inference::{LoadOptions, Model};
-use crate::registry::{Kind, ProcessOwned, Registered};
+use crate::registry::ProcessOwned;
 
 /// A device prepared for use. Dropping it ends the models loaded with it, and what runs on them.
 pub struct CudaContext {
@@ -80,12 +80,9 @@ impl CudaContext {
         self.inner.get()?.device.check_health()?;
         Ok(true)
     }
-}
 
-impl Registered for CudaContext {
-    const KIND: Kind = Kind::Context;
-
-    fn close(&self) {
+    /// Ends the models loaded with it.
+    pub(crate) fn close(&self) {
         if let Ok(inner) = self.inner.get() {
             let models = std::mem::take(&mut *inner.models.lock());
             for model in models.iter().filter_map(Weak::upgrade) {

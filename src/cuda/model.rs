@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{CudaError, InferenceResult};
 use crate::error;
 use crate::inference::{Model, Prompt, SamplingOptions, SessionRequest};
-use crate::registry::{Kind, ProcessOwned, Registered};
+use crate::registry::ProcessOwned;
 
 /// A loaded model. Dropping it ends what runs on it and frees its memory.
 pub struct CudaModel {
@@ -76,12 +76,9 @@ impl CudaModel {
         request.seed = Some(seed);
         Ok(InferenceResult::new(self.model.get()?.start(request)?))
     }
-}
 
-impl Registered for CudaModel {
-    const KIND: Kind = Kind::Model;
-
-    fn close(&self) {
+    /// Ends what runs on it; later calls fail.
+    pub(crate) fn close(&self) {
         if let Ok(model) = self.model.get() {
             model.close();
         }

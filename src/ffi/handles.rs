@@ -4,10 +4,10 @@
 use std::ffi::c_void;
 use std::sync::Arc;
 
+use super::objects::registry;
 use super::session_calls::SessionEntry;
 use crate::cuda::CudaModel;
 use crate::error::Result;
-use crate::registry::registry;
 
 /// Any handle. A handle is a number that names an object of this process: 0 is never one, and a number that was closed
 /// never names anything again. Handles are not addresses; compare and store them as the numbers they are.

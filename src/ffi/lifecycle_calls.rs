@@ -4,10 +4,10 @@ use std::ffi::c_char;
 use std::time::Duration;
 
 use super::marshal::zeroed;
+use super::objects::registry;
 use super::operation_types::{worker_bootstrap_t, worker_health_t, worker_overview_t};
 use crate::cuda::{CudaContext, CudaModel};
 use crate::error::Result;
-use crate::registry::registry;
 use crate::worker::lifecycle;
 use crate::worker::HealthReport;
 

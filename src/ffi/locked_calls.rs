@@ -4,10 +4,10 @@ use std::ffi::{c_char, c_int, CStr};
 
 use super::guard;
 use super::marshal::{invalid, required, utf8};
+use super::objects::registry;
 use super::session_calls::SessionEntry;
 use crate::cuda::{CudaContext, CudaError, CudaModel};
 use crate::error::{Code, Error, Result};
-use crate::registry::registry;
 
 /// Runs the body of a function that gives an object, whose handle becomes a pointer.
 ///

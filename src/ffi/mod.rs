@@ -19,13 +19,13 @@ pub mod logging;
 mod marshal;
 mod model_calls;
 pub mod models;
+mod objects;
 pub mod operation_types;
 pub mod residency;
 pub mod scoring;
 mod session_calls;
 pub mod session_types;
 pub mod sessions;
-pub(crate) mod typed;
 pub mod types;
 
 #[cfg(not(target_pointer_width = "64"))]

@@ -11,6 +11,7 @@ use super::handles::{model, worker_model_t};
 use super::marshal::{
     bytes, invalid, length, options, options_and_unknown, reserved, switch, text, zeroed, ArrayOutput, OutputStruct,
 };
+use super::objects::registry;
 use super::session_types::{
     worker_embed_options_t, worker_score_options_t, WORKER_POOLING_FIRST, WORKER_POOLING_LAST, WORKER_POOLING_MEAN,
     WORKER_POOLING_NONE, WORKER_SCORE_LOGITS, WORKER_SCORE_LOGPROBS,
@@ -21,7 +22,6 @@ use crate::engine::{self, DeviceKind, KvType, LoadMode, ResidencyPolicy, Residen
 use crate::error::{Error, Result};
 use crate::inference::{LoadOptions, Model, Pooling, ScoreKind};
 use crate::model::chat::ChatOptions;
-use crate::registry::registry;
 use crate::worker::lifecycle;
 
 /// Describes a device.

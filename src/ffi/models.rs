@@ -7,8 +7,8 @@ use super::guard;
 use super::handles::{model, worker_model_t};
 use super::marshal::{array, array_output, options_init, output, output_struct, text, text_output};
 use super::model_calls as calls;
+use super::objects::registry;
 use super::types::{worker_chat_options_t, worker_error_t, worker_memory_t, worker_model_options_t};
-use crate::registry::registry;
 
 /// Sets options to their defaults: all zero, with struct_size.
 ///

@@ -14,6 +14,7 @@ use super::marshal::{
     array, invalid, length, options, output_struct, required, reserved, switch, text, zeroed, OutputStruct,
 };
 use super::model_calls::unknown_value;
+use super::objects::registry;
 use super::session_types::*;
 use super::types::worker_destroy_fn;
 use crate::cuda::InferenceResult;
@@ -22,7 +23,6 @@ use crate::error::{Code, Error, Result};
 use crate::inference::{
     ConstraintSource, EndReason, Event, EventDescriptor, Prompt, SamplingOptions, Session, SessionRequest,
 };
-use crate::registry::{registry, Kind, Registered};
 use crate::worker::lifecycle;
 
 /// A session behind a handle.
@@ -56,14 +56,6 @@ impl SessionEntry {
     pub(super) fn descriptor(&self) -> Result<i32> {
         let descriptor = self.descriptor.get_or_try_init(|| EventDescriptor::new(&self.session))?;
         Ok(descriptor.descriptor())
-    }
-}
-
-impl Registered for SessionEntry {
-    const KIND: Kind = Kind::Session;
-
-    fn close(&self) {
-        self.session.close();
     }
 }
 

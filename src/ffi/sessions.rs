@@ -6,11 +6,11 @@ use super::errors::worker_status_t;
 use super::guard;
 use super::handles::{session, worker_model_t, worker_session_t};
 use super::marshal::{array, options_init, output, output_struct, text};
+use super::objects::registry;
 use super::session_calls as calls;
 use super::session_types::{worker_event_fn, worker_event_t, worker_session_options_t, worker_usage_t};
 use super::types::{worker_destroy_fn, worker_error_t};
 use crate::inference::Prompt;
-use crate::registry::registry;
 
 /// Sets options to their defaults: all zero, with struct_size.
 ///

@@ -13,25 +13,50 @@ struct Context(Arc<AtomicUsize>);
 struct Model(Arc<AtomicUsize>);
 struct Session(Arc<AtomicUsize>, AtomicBool);
 
-impl Registered for Context {
-    const KIND: Kind = Kind::Context;
+enum Any {
+    Context(Arc<Context>),
+    Model(Arc<Model>),
+    Session(Arc<Session>),
+}
+
+impl Object for Any {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::Context(_) => Kind::Context,
+            Self::Model(_) => Kind::Model,
+            Self::Session(_) => Kind::Session,
+        }
+    }
+
     fn close(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
+        let closed = match self {
+            Self::Context(context) => &context.0,
+            Self::Model(model) => &model.0,
+            Self::Session(session) => {
+                assert!(!session.1.swap(true, Ordering::SeqCst), "closed twice");
+                &session.0
+            }
+        };
+        closed.fetch_add(1, Ordering::SeqCst);
     }
 }
-impl Registered for Model {
-    const KIND: Kind = Kind::Model;
-    fn close(&self) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
+
+macro_rules! registered {
+    ($($kind:ident)*) => {$(
+        impl Registered<Any> for $kind {
+            const KIND: Kind = Kind::$kind;
+
+            fn into_object(self: Arc<Self>) -> Any {
+                Any::$kind(self)
+            }
+
+            fn of(object: &Any) -> Option<&Arc<Self>> {
+                if let Any::$kind(object) = object { Some(object) } else { None }
+            }
+        }
+    )*};
 }
-impl Registered for Session {
-    const KIND: Kind = Kind::Session;
-    fn close(&self) {
-        assert!(!self.1.swap(true, Ordering::SeqCst), "closed twice");
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
+registered!(Context Model Session);
 
 fn closed() -> Arc<AtomicUsize> {
     Arc::default()
@@ -43,7 +68,7 @@ fn code<T>(result: Result<T>) -> Code {
 
 #[test]
 fn each_wrong_handle_is_told_apart() {
-    let registry = Registry::new();
+    let registry = Registry::<Any>::new();
     let count = closed();
     let model = registry.insert(Model(count.clone())).unwrap();
     let session = registry.insert_owned(Session(count.clone(), AtomicBool::new(false)), model).unwrap();
@@ -69,7 +94,7 @@ fn each_wrong_handle_is_told_apart() {
 
 #[test]
 fn handles_are_not_canonical_addresses() {
-    let registry = Registry::new();
+    let registry = Registry::<Any>::new();
     let handle = registry.insert(Context(closed())).unwrap();
     let top = handle >> 47;
     assert!(top != 0 && top != (1 << 17) - 1, "48-bit addresses");
@@ -79,7 +104,7 @@ fn handles_are_not_canonical_addresses() {
 
 #[test]
 fn closing_an_owner_closes_the_whole_tree_once() {
-    let registry = Registry::new();
+    let registry = Registry::<Any>::new();
     let count = closed();
     let context = registry.insert(Context(count.clone())).unwrap();
     let models: Vec<u64> = (0..3).map(|_| registry.insert_owned(Model(count.clone()), context).unwrap()).collect();
@@ -113,7 +138,7 @@ fn a_slot_is_retired_when_its_generations_are_used_up() {
 
 #[test]
 fn of_many_threads_that_close_one_object_one_succeeds() {
-    let registry = Arc::new(Registry::new());
+    let registry = Arc::new(Registry::<Any>::new());
     let count = closed();
     for _ in 0..200 {
         let model = registry.insert(Model(count.clone())).unwrap();
@@ -173,7 +198,7 @@ proptest! {
 
     #[test]
     fn no_number_is_taken_for_a_handle(number: u64) {
-        let registry = Registry::new();
+        let registry = Registry::<Any>::new();
         let handle = registry.insert(Model(closed())).unwrap();
         prop_assume!(number != handle);
         prop_assert!(registry.get::<Model>(number).is_err());

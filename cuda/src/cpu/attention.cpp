@@ -98,6 +98,7 @@ AttentionTask Attention::task_of(uint32_t layer, const Layer &tensors, const Blo
         .value_row_bytes = layout.value_row_bytes,
         .pages = page_tables_[rows_[block.first].sequence],
         .scratch = nullptr,
+        .next = {},
     };
 }
 
@@ -133,12 +134,24 @@ void Attention::attend_in_spans(uint32_t layer, const Layer &tensors, const floa
         const uint32_t first = (task.window != 0 && position >= task.window ? position - task.window + 1 : 0) / attention_span;
         return {first, task.positions[task.rows - 1] / attention_span + 1 - first};
     };
+    /* Threads take the spans in turn, so that this one probably comes to the one after the others' next. */
+    const auto expect = [&](AttentionTask &task, uint64_t number, unsigned thread) {
+        if (number >= pairs * most_spans_) return;
+        const AttentionTask expected = pair_task(number / most_spans_, thread);
+        const Spans spans = spans_of(expected);
+        const auto place = static_cast<uint32_t>(number % most_spans_);
+        if (place >= spans.count || expected.window != 0) return;
+        constexpr uint32_t span_pages = attention_span / ENGINE_PAGE_TOKENS;
+        const uint32_t page = (spans.first + place) * span_pages, last = expected.positions[expected.rows - 1] / ENGINE_PAGE_TOKENS;
+        for (uint32_t i = 0; i < 2 && page + i <= last; i++) task.next[i] = expected.keys + expected.pages[page + i] * expected.page_stride;
+    };
     uint64_t work = 0;
     for (const uint32_t position : positions_) work += (uint64_t{position} + 1) * d.heads * (d.head_size + d.value_size);
     parallel_.run(pairs * most_spans_, work, [&](unsigned thread, uint64_t number) {
         const uint64_t pair = number / most_spans_;
         const auto place = static_cast<uint32_t>(number % most_spans_);
-        const AttentionTask task = pair_task(pair, thread);
+        AttentionTask task = pair_task(pair, thread);
+        expect(task, number + parallel_.threads(), thread);
         const Spans spans = spans_of(task);
         const uint64_t own = kernels_.attention_partial(d.value_size, task.rows * task.group); /* smaller where the block is */
         if (place < spans.count) kernels_.attend_span(task, spans.first + place, workspace.partials + pair * most_spans_ * partial + place * own);

@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <vector>
 
 #include "cuda_error.h"
 #include "thread_pool.h"
@@ -14,7 +15,7 @@ namespace worker::cpu {
 
 class Parallel {
 public:
-    explicit Parallel(ThreadPool &pool) : pool_(pool) {}
+    explicit Parallel(ThreadPool &pool) : pool_(pool), lines_(pool.threads()) {}
 
     unsigned threads() const noexcept { return pool_.threads(); }
     /* May be null; must live until the next call. */
@@ -30,7 +31,6 @@ public:
      * multiplications they are together: what takes microseconds is not worth waking threads for, least of all where other
      * programs want the cores. */
     template <typename Task> void run(uint64_t count, uint64_t work, const Task &task) {
-        constexpr uint64_t worth_sharing = 256 * 1024;
         if (count <= 1 || pool_.threads() == 1 || work < worth_sharing) {
             for (uint64_t number = 0; number < count && !cancelled(); number++) task(0u, number);
         } else {
@@ -43,6 +43,29 @@ public:
                 }
             });
         }
+        stop_if_cancelled();
+    }
+
+    /* The same, but each thread has a line of tasks that follow each other, and helps with the others' when that is done: for
+     * what is read from memory in the tasks' order, which the CPU then fetches ahead from one task to the next. */
+    template <typename Task> void run_lines(uint64_t count, uint64_t work, const Task &task) {
+        const unsigned threads = pool_.threads();
+        if (count <= 1 || threads == 1 || work < worth_sharing) return run(count, work, task);
+        for (unsigned i = 0; i < threads; i++) {
+            lines_[i].next.store(count * i / threads, std::memory_order_relaxed);
+            lines_[i].end = count * (i + 1) / threads;
+        }
+        pool_.run([&](unsigned thread, unsigned) {
+            for (unsigned i = 0; i < threads; i++) {
+                Line &line = lines_[(thread + i) % threads];
+                for (;;) {
+                    const uint64_t number = line.next.fetch_add(1, std::memory_order_relaxed);
+                    if (number >= line.end) break;
+                    if (cancelled()) return;
+                    task(thread, number);
+                }
+            }
+        });
         stop_if_cancelled();
     }
 
@@ -59,7 +82,16 @@ public:
     }
 
 private:
+    static constexpr uint64_t worth_sharing = 256 * 1024;
+
+    /* Threads write to their own, so that each has its own cache line. */
+    struct alignas(64) Line {
+        std::atomic<uint64_t> next{0};
+        uint64_t end = 0;
+    };
+
     ThreadPool &pool_;
+    std::vector<Line> lines_;
     const uint32_t *cancel_ = nullptr;
 };
 

@@ -10,7 +10,7 @@ constexpr size_t most_tile_lanes = 16;
 
 } // namespace
 
-/* Tiles begin with five rows, and so take the place of less than twice their rows; */
+/* Tiles of integers begin with five rows, and so take the place of less than twice their rows, and those of floats that of their rows; */
 size_t Products::prepared_bytes(uint64_t columns, unsigned types) const {
     size_t bytes = 2 * largest_lane_bytes(columns);
     for (size_t form = 0; form < prepared_forms; form++) bytes = std::max(bytes, kernels_.prepared_bytes(static_cast<PreparedForm>(form), columns));
@@ -68,7 +68,9 @@ Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t colu
     for (size_t first = 0; first < job.inputs.size(); first += shape.lanes) {
         const size_t count = std::min<size_t>(shape.lanes, job.inputs.size() - first);
         for (uint64_t column = 0; column < columns; column += tile_segment) sources_.push_back({form, shape, job.inputs.data() + first, count, column, place});
-        place += tile_bytes(shape, columns);
+        TileShape used = shape;
+        if (shape.kind == TileKind::Floats) used.lanes = static_cast<uint32_t>(count);
+        place += tile_bytes(used, columns);
     }
     return prepared;
 }
@@ -77,6 +79,7 @@ Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t colu
 void Products::run_source(const Source &source, uint64_t columns, float *scratch) const {
     if (!source.shape) return kernels_.prepare(source.form, source.rows[0], columns, source.place);
     const uint64_t segment = std::min(tile_segment, columns - source.first_column);
+    if (source.form == PreparedForm::Floats) return interleave_values(source.shape, {source.rows, source.count}, source.first_column, segment, columns, source.place);
     if (source.form == PreparedForm::Bfloats) return kernels_.interleave_floats(source.shape, source.rows, source.count, source.first_column, segment, source.place);
     const size_t bytes = kernels_.prepared_bytes(source.form, segment);
     const std::byte *rows[most_tile_lanes];
@@ -89,19 +92,18 @@ void Products::run_source(const Source &source, uint64_t columns, float *scratch
     interleave(source.shape, {rows, source.count}, source.first_column, segment, columns, source.place);
 }
 
-/* Long lines of weights for decoding, panels for prompts; several turns per thread, so that they end together. */
+/* Long lines of weights for few rows, panels for many; several turns per thread, so that they end together. */
 uint64_t Products::rows_at_once(const ProductJob &job, const Preparation &prepared) const {
-    constexpr uint64_t decode_bytes = 512 * 1024, panel = 64, part_of_panel = 16;
+    constexpr uint64_t line_bytes = 512 * 1024, panel = 64, part_of_panel = 16;
     const Matrix &matrix = job.weights.matrix;
     const uint64_t fair = matrix.rows / (uint64_t{parallel_.threads()} * 4);
     if (prepared.form == PreparedForm::Bfloats) return std::clamp<uint64_t>(fair * 2 / 32 * 32, 32, 256);
     if (prepared.shape) {
-        const uint64_t most = job.inputs.size() > 32 ? panel : 4 * panel;
+        const bool many = job.inputs.size() > 32 || prepared.form == PreparedForm::Floats;
+        const uint64_t most = many ? panel : 4 * panel;
         return std::max(part_of_panel, std::min(most, fair) / part_of_panel * part_of_panel);
     }
-    const uint64_t padded_columns = (matrix.columns + 15) / 16 * 16;
-    const uint64_t most = job.role == Role::Decode ? decode_bytes / matrix.row_bytes : kernels_.product_scratch(matrix.columns) / padded_columns;
-    return std::max<uint64_t>(4, std::min(most, fair) / 4 * 4);
+    return std::max<uint64_t>(4, std::min(line_bytes / matrix.row_bytes, fair) / 4 * 4);
 }
 
 void Products::run(std::span<const ProductJob> jobs, uint64_t columns, Arithmetic arithmetic) {
@@ -129,17 +131,16 @@ void Products::run(std::span<const ProductJob> jobs, uint64_t columns, Arithmeti
         task.last_row = std::min(task.last_row, task.first_row + piece.rows_at_once);
         return task;
     };
-    parallel_.run(numbers, work, [&](unsigned thread, uint64_t number) {
+    parallel_.run_lines(numbers, work, [&](unsigned thread, uint64_t number) {
         ProductTask task = task_of(number);
         task.scratch = scratch_ + thread * scratch_stride_;
-        if (!task.shape) return kernels_.product(task);
-        /* The other threads take the pieces between. */
-        if (number + parallel_.threads() < numbers) {
-            const ProductTask next = task_of(number + parallel_.threads());
+        /* The same thread's, but at the end of its line. */
+        if (number + 1 < numbers) {
+            const ProductTask next = task_of(number + 1);
             task.next_weights = next.weights + next.first_row * next.row_bytes;
             task.next_bytes = (next.last_row - next.first_row) * next.row_bytes;
         }
-        kernels_.tile_product(task);
+        task.shape ? kernels_.tile_product(task) : kernels_.product(task);
     });
 }
 

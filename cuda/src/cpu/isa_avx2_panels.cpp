@@ -12,16 +12,19 @@ namespace {
 
 #include "isa_tile_lanes_avx2.inc"
 
+#include "isa_streams_avx2.inc"
+#include "isa_streams_avx2_k.inc"
+
 #include "isa_panel_formats.inc"
-#include "isa_panel_levels.inc"
-#include "isa_panel_fill.inc"
+#include "isa_panel_fill_avx2.inc"
 #include "isa_panels.inc"
 
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    if (form == PreparedForm::Floats) return FloatPart::shape(type, count);
     TileShape shape;
-    if (!has_tiles(form, count)) return shape;
+    if (!has_tiles(count)) return shape;
     with_quantised_type(type, [&]<TensorType known>() {
         const TileKind kind = plain_form(form) == PreparedForm::Bytes && panel_levels<known> < most_of_bytes ? TileKind::Bytes : TileKind::Words;
         shape = {kind, 8, Integers<known>::group, Integers<known>::offset};
@@ -29,9 +32,13 @@ TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     return shape;
 }
 
-size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+size_t tile_scratch(uint64_t columns) {
+    const size_t integers = PanelScratch::floats(columns), floats = FloatPart::scratch(columns);
+    return integers > floats ? integers : floats;
+}
 
 void tile_product(const ProductTask &task) {
+    if (task.form == PreparedForm::Floats) return FloatPart::product(task);
     with_quantised_type(task.type, [&]<TensorType known>() {
         if constexpr (panel_levels<known> < most_of_bytes)
             if (task.shape.kind == TileKind::Bytes) return panel_product<EightBytes, known>(task);

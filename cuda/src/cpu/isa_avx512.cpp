@@ -11,6 +11,7 @@ namespace {
 #include "isa_integers.inc"
 
 using Streams = StreamPart;
+using SingleFloats = FloatPart;
 
 #include "isa_integer_products.inc"
 #include "isa_expansion.inc"
@@ -19,9 +20,14 @@ using Streams = StreamPart;
 #include "isa_rows.inc"
 
 /* Without VNNI, products of bytes are no faster in wider registers. */
-using avx2::tile_product;
-using avx2::tile_scratch;
-using avx2::tile_shape;
+TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    return form == PreparedForm::Floats ? FloatPart::shape(type, count) : avx2::tile_shape(type, form, count);
+}
+size_t tile_scratch(uint64_t columns) {
+    const size_t integers = avx2::tile_scratch(columns), floats = FloatPart::scratch(columns);
+    return integers > floats ? integers : floats;
+}
+void tile_product(const ProductTask &task) { task.form == PreparedForm::Floats ? FloatPart::product(task) : avx2::tile_product(task); }
 
 } // namespace
 

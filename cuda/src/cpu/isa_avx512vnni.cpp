@@ -11,6 +11,7 @@ namespace {
 #include "isa_integers.inc"
 
 using Streams = StreamPart;
+using SingleFloats = avx512::FloatPart;
 
 #include "isa_integer_products.inc"
 #include "isa_expansion.inc"

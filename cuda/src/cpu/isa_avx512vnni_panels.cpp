@@ -28,8 +28,8 @@ template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
 } // namespace
 
 TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
+    if (form == PreparedForm::Floats) return avx512::FloatPart::shape(type, count);
     TileShape shape;
-    if (form == PreparedForm::Floats) return shape;
     const bool bytes = plain_form(form) == PreparedForm::Bytes;
     const TileKind kind = !bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
     with_quantised_type(type, [&]<TensorType known>() {
@@ -38,9 +38,13 @@ TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     return shape;
 }
 
-size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+size_t tile_scratch(uint64_t columns) {
+    const size_t integers = PanelScratch::floats(columns), floats = avx512::FloatPart::scratch(columns);
+    return integers > floats ? integers : floats;
+}
 
 void tile_product(const ProductTask &task) {
+    if (task.form == PreparedForm::Floats) return avx512::FloatPart::product(task);
     with_quantised_type(task.type, [&]<TensorType known>() {
         switch (task.shape.kind) {
         case TileKind::Octets: return panel_product<EightOctets, known>(task);

@@ -30,7 +30,9 @@ struct Streams {
 };
 
 #include "isa_expansion.inc"
+#include "isa_float_parts_neon.inc"
 #include "isa_products.inc"
+#include "isa_float_tiles.inc"
 
 #include "isa_attention.inc"
 #include "isa_cache_rows.inc"
@@ -39,6 +41,10 @@ struct Streams {
 } // namespace
 
 #include "isa_attention_part.inc"
+
+TileShape FloatPart::shape(TensorType type, uint64_t count) { return FloatTiles::shape(type, count); }
+size_t FloatPart::scratch(uint64_t columns) { return FloatTiles::scratch(columns); }
+void FloatPart::product(const ProductTask &task) { FloatTiles::product(task); }
 
 #define WORKER_ISA_NAME "neon"
 #include "isa_table.inc"

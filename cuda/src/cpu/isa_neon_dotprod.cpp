@@ -48,9 +48,13 @@ TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     return shape;
 }
 
-size_t tile_scratch(uint64_t columns) { return PanelScratch::floats(columns); }
+size_t tile_scratch(uint64_t columns) {
+    const size_t dotted = PanelScratch::floats(columns), others = neon::tile_scratch(columns);
+    return dotted > others ? dotted : others;
+}
 
 void tile_product(const ProductTask &task) {
+    if (task.form == PreparedForm::Floats) return neon::tile_product(task);
     with_quantised_type(task.type, [&]<TensorType known>() {
         static_assert(centres_rightly<known>);
         constexpr bool centred = is_centred<known>;

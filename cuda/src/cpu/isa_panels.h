@@ -9,9 +9,9 @@
 namespace worker::cpu {
 
 /* Where kernels stream the weights past two rows at a time, panels unpack them less often from so many rows on. */
-constexpr bool has_tiles(PreparedForm form, uint64_t count) {
+constexpr bool has_tiles(uint64_t count) {
     constexpr uint64_t more_than_streamed = 5;
-    return form != PreparedForm::Floats && count >= more_than_streamed;
+    return count >= more_than_streamed;
 }
 
 namespace avx2 {

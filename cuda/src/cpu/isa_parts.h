@@ -1,8 +1,8 @@
 /*
  * The units of an instruction set. Each is compiled by itself, since all of a set's kernels at once take the compiler a minute
- * and most of a gigabyte: isa_SET.cpp has the table, preparation, the products of floats and what is done to single rows,
+ * and most of a gigabyte: isa_SET.cpp has the table, preparation, the product of few floats and what is done to single rows,
  * isa_SET_streams.cpp the integer products of rows that are read once, isa_SET_attention.cpp attention and the rows of its
- * cache, and isa_SET_panels.cpp (isa_panels.h) products of many rows.
+ * cache, isa_SET_floats.cpp the product of floats with many rows, and isa_SET_panels.cpp (isa_panels.h) that of integers.
  */
 #ifndef WORKER_ISA_PARTS_H
 #define WORKER_ISA_PARTS_H

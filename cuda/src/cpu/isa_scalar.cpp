@@ -13,14 +13,16 @@ namespace {
 #include "isa_integer_products.inc"
 #include "isa_streams_none.inc"
 #include "isa_expansion.inc"
+#include "isa_float_parts_scalar.inc"
 #include "isa_products.inc"
+#include "isa_float_tiles.inc"
 
 #include "isa_rows.inc"
 
-/* One row after the other: there is no hurry here. */
-TileShape tile_shape(TensorType, PreparedForm, uint64_t) { return {}; }
-size_t tile_scratch(uint64_t) { return 0; }
-void tile_product(const ProductTask &task) { product(task); }
+/* Integers one row after the other: there is no hurry here. */
+TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) { return form == PreparedForm::Floats ? FloatTiles::shape(type, count) : TileShape{}; }
+size_t tile_scratch(uint64_t columns) { return FloatTiles::scratch(columns); }
+void tile_product(const ProductTask &task) { FloatTiles::product(task); }
 
 } // namespace
 

@@ -139,6 +139,7 @@ struct AttentionTask {
     size_t value_row_bytes;
     const uint32_t *pages; /* of the sequence */
     float *scratch;        /* attention_scratch floats, 64-byte aligned */
+    const std::byte *next[2]; /* pages of keys that the thread will probably read after this span, or null */
 };
 
 enum class Activation : uint32_t { Silu, Gelu, SwigluClamped };

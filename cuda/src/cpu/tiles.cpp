@@ -1,5 +1,6 @@
 #include "tiles.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels.h"
@@ -88,6 +89,20 @@ void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> 
 void interleave_words(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
     const auto one = shape.kind == TileKind::HighLow ? interleave<int16_t, TileKind::HighLow> : interleave<int16_t, TileKind::Words>;
     one(shape, rows, first, columns, all_columns, tile);
+}
+
+void interleave_values(const TileShape &shape, std::span<const float *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
+    const uint64_t chains = shape.group / 16, groups = (all_columns + 15) / 16, group_floats = rows.size() * 16;
+    auto *values = reinterpret_cast<float *>(tile);
+    for (uint64_t column = 0; column < columns; column += 16) {
+        const uint64_t group = (first + column) / 16, chain = group % chains, used = std::min<uint64_t>(16, columns - column);
+        float *to = values + (chain * ((groups + 1) / 2) + group / chains) * group_floats;
+        for (const float *row : rows) {
+            std::memcpy(to, row + first + column, used * sizeof(float));
+            if (used < 16) std::fill(to + used, to + 16, 0.0f);
+            to += 16;
+        }
+    }
 }
 
 } // namespace worker::cpu

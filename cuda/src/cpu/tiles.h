@@ -1,7 +1,7 @@
 /*
  * Activation rows interleaved for products with many of them at once: a lane of a register is a row.
  *
- * A tile holds up to `lanes` rows, as integers or, for a matrix unit, as bf16 (isa_matrix_tiles.inc). The integer product adds group g of the columns to chain g % 16, and adds the chains by a
+ * A tile holds up to `lanes` rows, as integers, as floats (isa_float_tiles.inc) or, for a matrix unit, as bf16 (isa_matrix_tiles.inc). The integer product adds group g of the columns to chain g % 16, and adds the chains by a
  * tree at the end; so that a kernel needs one chain at a time, the groups lie in the order of chain_order: all groups of
  * chain 0, then those of chain 8 and so on. Every group is a record:
  *     q of the group, as the kind says
@@ -22,6 +22,8 @@ enum class TileKind : uint32_t {
     Octets,  /* q[group / 8][lanes][8], of a byte; all after them for two lanes each, of which the second has no int32 correction */
     HighLow, /* words, 256 * high + low: for each four columns, low[lanes][4] and then high[lanes][4] */
     Words,   /* q[group / 2][lanes][2], of two bytes */
+    Floats,  /* all groups of sixteen columns [lanes][16] and no more, where `group` is 32 the even ones before the odd ones; the
+                last tile has only the lanes that are used */
     Bfloats, /* of each 32 columns [16][16 lanes][2], in one part or two: what the first leaves is the second */
     BfloatPairs,
 };
@@ -66,6 +68,7 @@ constexpr size_t tile_record_bytes(const TileShape &shape) {
 constexpr uint64_t tile_segment = 512;
 
 constexpr size_t tile_bytes(const TileShape &shape, uint64_t columns) {
+    if (shape.kind == TileKind::Floats) return (columns + 15) / 16 * 16 * sizeof(float) * shape.lanes;
     if (shape.kind != TileKind::Bfloats && shape.kind != TileKind::BfloatPairs) return columns / shape.group * tile_record_bytes(shape);
     /* An odd number of segments, so that the same columns of all tiles fit the second-level cache together. */
     const uint64_t segments = (columns + tile_segment - 1) / tile_segment | 1;
@@ -76,6 +79,9 @@ constexpr size_t tile_bytes(const TileShape &shape, uint64_t columns) {
  * the tile's. The rows are IntegerRows of bytes, or of words, that begin at `first`. Lanes without a row become zeros. */
 void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile);
 void interleave_words(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile);
+
+/* The same of floats, as they are; only the lanes of the rows are written. */
+void interleave_values(const TileShape &shape, std::span<const float *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile);
 
 } // namespace worker::cpu
 

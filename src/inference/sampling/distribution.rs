@@ -3,7 +3,8 @@
 
 use std::borrow::Cow;
 
-use super::exponential::{block_masses, log_sum, on_each_block, BlockWork, BLOCK};
+use super::blocks::{on_blocks, on_each_block, BlockWork, Hits, BLOCK};
+use super::exponential::{block_masses, log_sum};
 use super::kept::Kept;
 use crate::engine::{not_finite, nothing_allowed};
 use crate::error::Result;
@@ -27,18 +28,20 @@ pub(super) struct Distribution<'a> {
     logits: Cow<'a, [f32]>,
     /// What filters left of them.
     kept: Kept,
-    /// Of [`SPAN`] logits each, kept or not.
-    span_maxima: Vec<f32>,
+    /// Of each block, kept or not.
+    maxima: Vec<f32>,
     /// Of what is kept.
     maximum: f32,
+    /// Those of what is kept, by block, at temperature 1, where a filter has them already, and the logit they are relative to.
+    masses: Option<(f32, Vec<u64>)>,
 }
 
 impl<'a> Distribution<'a> {
     /// Looks at every logit once.
     pub(super) fn new(logits: &'a [f32]) -> Result<Self> {
-        let distribution = Self::indexed(Cow::Borrowed(logits));
+        let (distribution, are_numbers) = Self::indexed(Cow::Borrowed(logits));
         let maximum = distribution.maximum;
-        if maximum.is_nan() || maximum == f32::INFINITY {
+        if !are_numbers {
             let token = logits.iter().position(|logit| logit.is_nan() || *logit == f32::INFINITY).unwrap_or(0);
             return Err(not_finite(token as u32, logits[token]));
         }
@@ -48,19 +51,28 @@ impl<'a> Distribution<'a> {
         Ok(distribution)
     }
 
-    fn indexed(logits: Cow<'a, [f32]>) -> Self {
-        let mut work = SpanMaxima(vec![0.0; logits.len().div_ceil(SPAN)]);
+    /// Also tells whether there is no NaN and no positive infinity.
+    fn indexed(logits: Cow<'a, [f32]>) -> (Self, bool) {
+        let mut work = BlockMaxima::default();
+        work.maxima.reserve_exact(logits.len().div_ceil(BLOCK));
         on_each_block(&logits, &mut work);
-        let SpanMaxima(span_maxima) = work;
-        let maximum =
-            span_maxima.iter().copied().fold(f32::NEG_INFINITY, |a, b| if a.is_nan() || a > b { a } else { b });
-        Self { logits, kept: Kept::ALL, span_maxima, maximum }
+        let are_numbers = work.are_numbers();
+        let maxima = work.maxima;
+        let maximum = maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        (Self { logits, kept: Kept::ALL, maxima, maximum, masses: None }, are_numbers)
     }
 
     /// What `kept` leaves of it, the likeliest of which has the logit `maximum`.
     pub(super) fn keeping(mut self, kept: Kept, maximum: f32) -> Self {
         self.kept = kept;
         self.maximum = maximum;
+        self.masses = None;
+        self
+    }
+
+    /// The same with what [`block_masses`](Self::block_masses) would find at temperature 1.
+    pub(super) fn with_masses(mut self, reference: f32, masses: Vec<u64>) -> Self {
+        self.masses = Some((reference, masses));
         self
     }
 
@@ -75,7 +87,7 @@ impl<'a> Distribution<'a> {
             return self;
         }
         let keep = |(&logit, token)| if self.kept.holds(token, logit) { logit } else { f32::NEG_INFINITY };
-        Self::indexed(Cow::Owned(self.logits.iter().zip(0..).map(keep).collect()))
+        Self::indexed(Cow::Owned(self.logits.iter().zip(0..).map(keep).collect())).0
     }
 
     /// All of them, kept or not.
@@ -90,9 +102,9 @@ impl<'a> Distribution<'a> {
 
     /// The likeliest token, of equals the lowest.
     pub(super) fn likeliest(&self) -> u32 {
-        let span = self.span_maxima.iter().position(|&maximum| maximum == self.maximum).unwrap_or(0);
-        let within = self.logits[span * SPAN..].iter().position(|&logit| logit == self.maximum).unwrap_or(0);
-        (span * SPAN + within) as u32
+        let first = BLOCK * self.maxima.iter().position(|&maximum| maximum == self.maximum).unwrap_or(0);
+        let within = self.logits[first..].iter().position(|&logit| logit == self.maximum).unwrap_or(0);
+        (first + within) as u32
     }
 
     /// The natural logarithm of the sum of all exponentials.
@@ -100,9 +112,12 @@ impl<'a> Distribution<'a> {
         log_sum(&self.logits, self.maximum)
     }
 
-    /// The masses of e^((logit - maximum) * scale) of what is kept, summed over each block.
-    pub(super) fn block_masses(&self, scale: f32) -> Vec<u64> {
-        block_masses(&self.logits, self.kept, self.maximum, scale)
+    /// The masses of e^((logit - reference) * scale) of what is kept, summed over each block.
+    pub(super) fn block_masses(&self, reference: f32, scale: f32) -> Cow<'_, [u64]> {
+        match &self.masses {
+            Some((own, masses)) if *own == reference && scale == 1.0 => Cow::Borrowed(masses),
+            _ => Cow::Owned(block_masses(&self.logits, self.kept, reference, scale)),
+        }
     }
 
     /// The logits of one block, and the token that the first of them belongs to; negative infinity where one is not kept.
@@ -120,37 +135,33 @@ impl<'a> Distribution<'a> {
 
     /// The tokens whose logit is at least `threshold`, in rising order.
     pub(super) fn at_least(&self, threshold: f32) -> Vec<Candidate> {
-        let kept = self.kept.at_least(threshold);
-        let mut candidates = Vec::new();
-        for (span, _) in self.span_maxima.iter().enumerate().filter(|(_, maximum)| **maximum >= threshold) {
-            let first = span * SPAN;
-            let tokens = self.logits[first..self.logits.len().min(first + SPAN)].iter().zip(first as u32..);
-            candidates.extend(
-                tokens
-                    .filter(|(logit, token)| kept.holds(*token, **logit))
-                    .map(|(&logit, token)| Candidate { token, logit }),
-            );
-        }
-        candidates
+        let mut work = Holding { kept: self.kept.at_least(threshold), hits: Hits::new() };
+        let blocks = self.maxima.iter().enumerate().filter(|(_, maximum)| **maximum >= threshold);
+        on_blocks(&self.logits, blocks.map(|(number, _)| number), &mut work);
+        work.hits.tokens.iter().map(|&token| Candidate { token, logit: self.logits[token as usize] }).collect()
     }
 
     /// About how many tokens are left; never too few.
     pub(super) fn most_left(&self) -> usize {
         let least = self.kept.least();
-        self.span_maxima.iter().filter(|maximum| **maximum >= least).count() * SPAN
+        self.maxima.iter().filter(|maximum| **maximum >= least).count() * BLOCK
+    }
+
+    /// The `count`-th largest of the blocks' maxima: at least so many tokens reach it. Negative infinity where there are no
+    /// more blocks.
+    pub(super) fn reached_by(&self, count: usize) -> f32 {
+        if count >= self.maxima.len() {
+            return f32::NEG_INFINITY;
+        }
+        let mut maxima = self.maxima.clone();
+        let (_, bound, _) = maxima.select_nth_unstable_by(count.saturating_sub(1), |a, b| b.total_cmp(a));
+        *bound
     }
 
     /// The `count` likeliest tokens, likeliest first; fewer where fewer are allowed.
     pub(super) fn top(&self, count: usize) -> Vec<Candidate> {
-        let mut candidates = if count >= self.span_maxima.len() {
-            self.all()
-        } else {
-            // At least `count` spans, hence tokens, reach the count-th largest span's maximum: nothing below it can be
-            // among the `count` likeliest.
-            let mut maxima = self.span_maxima.clone();
-            let (_, bound, _) = maxima.select_nth_unstable_by(count.saturating_sub(1), |a, b| b.total_cmp(a));
-            self.at_least(bound.max(f32::MIN))
-        };
+        // Nothing below what `count` tokens reach can be among the `count` likeliest.
+        let mut candidates = self.at_least(self.reached_by(count).max(f32::MIN));
         if count < candidates.len() {
             if count > 0 {
                 candidates.select_nth_unstable_by(count - 1, Candidate::order);
@@ -162,31 +173,58 @@ impl<'a> Distribution<'a> {
     }
 }
 
-/// Logits that share a maximum in the index: with more there is less to search, with fewer less to look at afterwards.
-const SPAN: usize = 256;
+/// Finds the largest logit of each block, and whether all are numbers.
+#[derive(Default)]
+struct BlockMaxima {
+    maxima: Vec<f32>,
+    /// The largest of the bits of all logits as whole numbers with a sign: those of positive logits.
+    positive: [i32; 16],
+    /// The same without a sign: those of negative logits, where there are any.
+    negative: [u32; 16],
+}
 
-/// The largest logit of each span; NaN if there is any, or a positive infinity.
-struct SpanMaxima(Vec<f32>);
+impl BlockMaxima {
+    /// NaN is beyond infinity, with either sign.
+    fn are_numbers(&self) -> bool {
+        self.positive.iter().all(|bits| *bits < f32::INFINITY.to_bits() as i32)
+            && self.negative.iter().all(|bits| *bits <= f32::NEG_INFINITY.to_bits())
+    }
+}
 
-impl BlockWork<SPAN> for SpanMaxima {
+impl BlockWork for BlockMaxima {
     #[inline(always)]
-    fn block(&mut self, number: usize, span: &[f32; SPAN]) {
+    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
         let mut lanes = [f32::NEG_INFINITY; 16];
-        let mut poison = [0u32; 16];
-        for chunk in span.as_chunks::<16>().0 {
-            for ((lane, poison), &logit) in lanes.iter_mut().zip(&mut poison).zip(chunk) {
+        let (mut positive, mut negative) = (self.positive, self.negative);
+        for chunk in block.as_chunks::<16>().0 {
+            let numbers = positive.iter_mut().zip(&mut negative);
+            for ((lane, (positive, negative)), &logit) in lanes.iter_mut().zip(numbers).zip(chunk) {
                 *lane = if logit > *lane { logit } else { *lane };
-                *poison |= u32::from(logit.is_nan() || logit == f32::INFINITY);
+                *positive = (*positive).max(logit.to_bits() as i32);
+                *negative = (*negative).max(logit.to_bits());
             }
         }
+        (self.positive, self.negative) = (positive, negative);
         // By halves, which is done in vectors too.
         for half in [8, 4, 2, 1] {
             for lane in 0..half {
                 lanes[lane] = if lanes[lane + half] > lanes[lane] { lanes[lane + half] } else { lanes[lane] };
-                poison[lane] |= poison[lane + half];
             }
         }
-        self.0[number] = if poison[0] != 0 { f32::NAN } else { lanes[0] };
+        self.maxima.push(lanes[0]);
+    }
+}
+
+/// Finds the tokens that are kept.
+struct Holding {
+    kept: Kept,
+    hits: Hits,
+}
+
+impl BlockWork for Holding {
+    #[inline(always)]
+    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+        self.hits.append(number, &self.kept.block(number, block), |logit| logit > f32::NEG_INFINITY);
     }
 }
 
@@ -245,7 +283,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_is_refused_wherever_it_stands() {
-        for bad in [f32::NAN, f32::INFINITY] {
+        for bad in [f32::NAN, -f32::NAN, f32::INFINITY] {
             for place in [0usize, 7, 8, 63, 64, 99] {
                 let mut logits = vec![1.0; 100];
                 logits[place] = bad;

@@ -3,10 +3,12 @@
 //! Candidates stay in rising order of their tokens, so that the draw from what is left does not depend on how the set
 //! was found. Every filter keeps at least one.
 
+use super::blocks::{on_each_block, BlockWork, BLOCK};
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{exponential, exponentials, mass, on_each_block, BlockWork, BLOCK, UNIT};
+use super::exponential::{exponential, mass};
+use super::guess::Bands;
 use super::kept::{first_key, key, Interval, Kept};
-use super::shares::{first_reaching, Order};
+use super::shares::{excess, first_reaching, First, Order, Sums};
 
 /// What is left to draw from.
 pub(super) enum Remaining<'a> {
@@ -36,20 +38,17 @@ impl<'a> Remaining<'a> {
             Self::All(distribution) if distribution.logits().len() <= SHORT => distribution.all(),
             Self::All(distribution) => {
                 let distribution = distribution.forbidding();
-                let (total, weighted) = total_surprise(&distribution);
-                let order = ByTypicality { maximum: distribution.maximum(), expected: weighted as f64 / total as f64 };
-                let kept = first_reaching(&distribution, order, |total| typical_target(share, total));
-                let maximum = largest_kept(&distribution, kept);
-                return Self::left(distribution.keeping(kept, maximum));
+                let guess = Bands::of_typical(&distribution, share);
+                let first = first_reaching::<ByTypicality>(&distribution, guess, |total| typical_target(share, total));
+                return Self::first(distribution, first);
             }
             Self::Some(candidates) => candidates,
         };
         let maximum = maximum(&candidates);
         let mut ranked = ranked_by_likelihood(&candidates, maximum);
         let total: u64 = ranked.iter().map(|ranked| ranked.mass).sum();
-        let expected =
-            ranked.iter().map(|ranked| weighted_excess(ranked.mass, ranked.candidate.logit, maximum)).sum::<u64>();
-        let order = ByTypicality { maximum, expected: expected as f64 / total as f64 };
+        let weighted = candidates.iter().map(|candidate| weighted_excess(candidate.logit, maximum)).sum();
+        let order = ByTypicality::among(maximum, Sums { mass: total, weighted });
         ranked.iter_mut().for_each(|ranked| ranked.rank = order.rank(ranked.candidate.logit));
         let kept = fewest_reaching(&mut ranked, typical_target(share, total));
         ranked.truncate(kept);
@@ -63,9 +62,9 @@ impl<'a> Remaining<'a> {
             Self::All(distribution) if distribution.logits().len() <= SHORT => distribution.all(),
             Self::All(distribution) => {
                 let distribution = distribution.forbidding();
-                let maximum = distribution.maximum();
-                let kept = first_reaching(&distribution, ByLikelihood { maximum }, target);
-                return Self::left(distribution.keeping(kept, maximum));
+                let guess = Bands::of_likeliest(&distribution, share);
+                let first = first_reaching::<ByLikelihood>(&distribution, guess, target);
+                return Self::first(distribution, first);
             }
             Self::Some(candidates) => candidates,
         };
@@ -74,6 +73,12 @@ impl<'a> Remaining<'a> {
         let kept = fewest_reaching(&mut ranked, target(total));
         ranked.truncate(kept);
         Self::Some(rising(ranked.into_iter().map(|ranked| ranked.candidate).collect()))
+    }
+
+    fn first(distribution: Distribution<'a>, First { kept, masses, maximum }: First) -> Self {
+        let likeliest = distribution.maximum();
+        let maximum = maximum.unwrap_or_else(|| largest_kept(&distribution, kept));
+        Self::left(distribution.keeping(kept, maximum).with_masses(likeliest, masses))
     }
 
     /// A few tokens are drawn from by themselves.
@@ -103,19 +108,22 @@ impl<'a> Remaining<'a> {
 
 /// The likeliest first.
 #[derive(Clone, Copy)]
-pub(super) struct ByLikelihood {
-    pub(super) maximum: f32,
-}
+pub(super) struct ByLikelihood;
 
 impl Order for ByLikelihood {
+    const CENTRED: bool = false;
+
+    fn among(_: f32, _: Sums) -> Self {
+        Self
+    }
+
     #[inline(always)]
     fn rank(self, logit: f32) -> f64 {
         -f64::from(logit)
     }
 
-    #[inline(always)]
-    fn distance(self, logit: f32) -> f32 {
-        self.maximum - logit
+    fn rises_outside(self, _: f32, high: f32) -> bool {
+        high == f32::INFINITY
     }
 
     fn up_to(self, last: Candidate) -> Kept {
@@ -134,21 +142,26 @@ pub(super) struct ByTypicality {
 }
 
 impl Order for ByTypicality {
-    #[inline(always)]
-    fn rank(self, logit: f32) -> f64 {
-        (excess(logit, self.maximum) - self.expected).abs()
+    const CENTRED: bool = true;
+
+    fn among(maximum: f32, sums: Sums) -> Self {
+        Self { maximum, expected: sums.weighted as f64 / sums.mass as f64 }
     }
 
     #[inline(always)]
-    fn distance(self, logit: f32) -> f32 {
-        self.rank(logit) as f32
+    fn rank(self, logit: f32) -> f64 {
+        (self.excess(logit) - self.expected).abs()
+    }
+
+    fn rises_outside(self, low: f32, high: f32) -> bool {
+        self.excess(low) >= self.expected && (high == f32::INFINITY || self.excess(high) <= self.expected)
     }
 
     /// On either side of the expected surprise ranks rise with the distance from it, or stay.
     fn up_to(self, last: Candidate) -> Kept {
         let Interval { low, high } = Kept::ALL.including;
         let limit = self.rank(last.logit);
-        let middle = first_key(low, high + 1, |logit| excess(logit, self.maximum) < self.expected);
+        let middle = first_key(low, high + 1, |logit| self.excess(logit) < self.expected);
         let interval = |within: &dyn Fn(f64) -> bool| Interval {
             low: first_key(low, middle, |logit| within(self.rank(logit))),
             high: first_key(middle, high + 1, |logit| !within(self.rank(logit))) - 1,
@@ -157,61 +170,17 @@ impl Order for ByTypicality {
     }
 }
 
-/// How much more surprising than the likeliest one: that one's own surprise is in all of them.
-#[inline(always)]
-fn excess(logit: f32, maximum: f32) -> f64 {
-    f64::from(maximum) - f64::from(logit)
-}
-
-/// Whole, as masses are, so that sums are exact.
-#[inline(always)]
-fn weighted_excess(mass: u64, logit: f32, maximum: f32) -> u64 {
-    (mass as f64 * excess(logit, maximum)).round_ties_even() as u64
-}
-
-/// The mass of all tokens, and the sum of their weighted excesses.
-fn total_surprise(distribution: &Distribution) -> (u64, u64) {
-    let mut work = TotalSurprise { maximum: distribution.maximum(), total: 0, weighted: 0 };
-    on_each_block(distribution.logits(), &mut work);
-    (work.total, work.weighted)
-}
-
-struct TotalSurprise {
-    maximum: f32,
-    total: u64,
-    weighted: u64,
-}
-
-impl BlockWork for TotalSurprise {
+impl ByTypicality {
+    /// How much more surprising than the likeliest one: that one's own surprise is in all of them.
     #[inline(always)]
-    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
-        let weights = exponentials(&block.map(|logit| logit - self.maximum));
-        // In doubles, which hold these whole numbers and their sums exactly: no weighted excess is above 2^37.
-        let (mut masses, mut excesses) = ([0.0; BLOCK], [0.0; BLOCK]);
-        for (((mass, weighted), &weight), &logit) in masses.iter_mut().zip(&mut excesses).zip(&weights).zip(block) {
-            *mass = nearest(f64::from(weight) * UNIT);
-            let excess = excess(if weight > 0.0 { logit } else { self.maximum }, self.maximum);
-            *weighted = nearest(*mass * excess);
-        }
-        let (mut total, mut weighted) = ([0.0; 8], [0.0; 8]);
-        for (masses, excesses) in masses.as_chunks::<8>().0.iter().zip(excesses.as_chunks::<8>().0) {
-            for ((total, weighted), (&mass, &excess)) in
-                total.iter_mut().zip(&mut weighted).zip(masses.iter().zip(excesses))
-            {
-                *total += mass;
-                *weighted += excess;
-            }
-        }
-        self.total += total.iter().sum::<f64>() as u64;
-        self.weighted += weighted.iter().sum::<f64>() as u64;
+    fn excess(self, logit: f32) -> f64 {
+        f64::from(self.maximum) - f64::from(logit)
     }
 }
 
-/// The nearest whole number below 2^51, of two equally near the even one.
-#[inline(always)]
-fn nearest(number: f64) -> f64 {
-    const ROUND: f64 = (1u64 << 52) as f64;
-    number + ROUND - ROUND
+/// Whole, as masses are, so that sums are exact.
+pub(super) fn weighted_excess(logit: f32, maximum: f32) -> u64 {
+    mass(exponential(logit - maximum) * excess(logit, maximum))
 }
 
 /// The largest logit that is kept.
@@ -259,8 +228,8 @@ fn rising(mut candidates: Vec<Candidate>) -> Vec<Candidate> {
 #[derive(Clone, Copy)]
 pub(super) struct Ranked {
     /// Lower comes first.
-    rank: f64,
-    mass: u64,
+    pub(super) rank: f64,
+    pub(super) mass: u64,
     pub(super) candidate: Candidate,
 }
 

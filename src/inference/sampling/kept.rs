@@ -1,6 +1,6 @@
 //! Which tokens a filter of the whole vocabulary left: those of an interval of logits, so that nothing has to be copied.
 
-use super::exponential::BLOCK;
+use super::blocks::BLOCK;
 
 /// Where a logit stands in the total order of floats: rises with it, and zero is above minus zero.
 #[inline(always)]

@@ -13,13 +13,16 @@
 //!    token's index alone ([`rng`]).
 //!
 //! Probabilities are single-precision exponentials relative to the maximum, turned into whole numbers of 2^-38ths: sums of
-//! them are exact in any order, so a device that adds them in another one chooses the same token.
+//! them are exact in any order, so a device that adds them in another one chooses the same token. So are the products of
+//! probability and surprise that the expected surprise is made of.
 //! Log-probabilities that are reported belong to the model's own distribution: all logits as the model gave them,
 //! before step 1.
 
+mod blocks;
 mod distribution;
 mod exponential;
 mod filters;
+mod guess;
 mod kept;
 mod penalties;
 pub mod rng;
@@ -80,7 +83,8 @@ impl Sampler {
         let token = if self.options.temperature == 0.0 {
             distribution.likeliest()
         } else {
-            self.draw(self.filter(distribution))
+            let likeliest = distribution.maximum();
+            self.draw(self.filter(distribution), likeliest)
         };
         self.accept(token);
         Ok(token)
@@ -136,27 +140,39 @@ impl Sampler {
         remaining
     }
 
-    fn draw(&self, remaining: Remaining) -> u32 {
+    /// Draws from what remains of tokens of which the likeliest had the logit `likeliest`.
+    fn draw(&self, remaining: Remaining, likeliest: f32) -> u32 {
         let place_among = |total| rng::below(self.seed, self.index, total);
         let scale = scale(self.options.temperature);
         match remaining {
             Remaining::All(distribution) => {
-                let blocks = distribution.block_masses(scale);
+                let reference = reference(likeliest, distribution.maximum(), scale);
+                let blocks = distribution.block_masses(reference, scale);
                 let target = place_among(blocks.iter().sum());
                 let (block, before) = place(blocks.iter().copied(), target);
                 let (first, logits) = distribution.block(block);
-                let maximum = distribution.maximum();
-                let masses = logits.map(|logit| mass(exponential((logit - maximum) * scale)));
+                let masses = logits.map(|logit| mass(exponential((logit - reference) * scale)));
                 first + place(masses, target - before).0 as u32
             }
             Remaining::Some(candidates) => {
-                let maximum = maximum(&candidates);
+                let reference = reference(likeliest, maximum(&candidates), scale);
                 let masses =
-                    || candidates.iter().map(|candidate| mass(exponential((candidate.logit - maximum) * scale)));
+                    || candidates.iter().map(|candidate| mass(exponential((candidate.logit - reference) * scale)));
                 let (chosen, _) = place(masses(), place_among(masses().sum()));
                 candidates[chosen].token
             }
         }
+    }
+}
+
+/// The logit whose token has a mass of 1 in the draw: the likeliest of all, so that what a filter added up can be used again;
+/// but the likeliest that is left, `maximum`, where that is not a thousandth as likely.
+fn reference(likeliest: f32, maximum: f32, scale: f32) -> f32 {
+    const LN_OF_THOUSAND: f32 = 6.9;
+    if (likeliest - maximum) * scale <= LN_OF_THOUSAND {
+        likeliest
+    } else {
+        maximum
     }
 }
 

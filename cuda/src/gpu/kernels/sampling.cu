@@ -15,6 +15,7 @@ namespace {
 
 constexpr unsigned block_threads = 512;
 constexpr uint32_t no_token = 0xffffffffu;
+constexpr float most_excess = 40.0f; /* beyond it nothing has a mass */
 
 using Mass = unsigned long long;
 
@@ -44,8 +45,10 @@ __device__ __forceinline__ float weight_of(float x) {
     return x > -87.0f ? scaled : 0.0f;
 }
 
+__device__ __forceinline__ Mass mass_of_weight(float weight) { return static_cast<Mass>(rintf(weight * 0x1p+38f)); }
+
 /* Of e to the x, for x <= 0. */
-__device__ __forceinline__ Mass mass_of(float x) { return static_cast<Mass>(rintf(weight_of(x) * 0x1p+38f)); }
+__device__ __forceinline__ Mass mass_of(float x) { return mass_of_weight(weight_of(x)); }
 
 /* 53 bits by Philox4x32-10, times total, over 2^53. */
 __device__ __forceinline__ Mass random_below(uint64_t seed, uint64_t index, Mass total) {
@@ -199,10 +202,9 @@ __device__ void keep_typical(const Row &row, float share) {
     const float peak = peak_of(row);
     Mass total = 0, weighted = 0;
     each(row, [&](uint32_t, float logit) {
-        const Mass mass = mass_of(logit - peak);
-        const double excess = static_cast<double>(peak) - static_cast<double>(logit);
-        total += mass;
-        weighted += static_cast<Mass>(rint(static_cast<double>(mass) * excess));
+        const float weight = weight_of(logit - peak), excess = peak - logit;
+        total += mass_of_weight(weight);
+        weighted += mass_of_weight(weight * (excess < most_excess ? excess : most_excess));
     });
     total = mass_of_block(total);
     weighted = mass_of_block(weighted);
@@ -230,8 +232,10 @@ __device__ void keep_min_p(const Row &row, float logarithm) {
     });
 }
 
-__device__ uint32_t draw(const Row &row, const engine_sampling &own) {
-    const float peak = peak_of(row), inverse = 1.0f / own.temperature, scale = inverse < 3.402823466e+38f ? inverse : 3.402823466e+38f;
+/* From what is left of tokens of which the likeliest had the logit `first_peak`. */
+__device__ uint32_t draw(const Row &row, const engine_sampling &own, float first_peak) {
+    const float inverse = 1.0f / own.temperature, scale = inverse < 3.402823466e+38f ? inverse : 3.402823466e+38f;
+    const float last_peak = peak_of(row), peak = (first_peak - last_peak) * scale <= 6.9f ? first_peak : last_peak;
     const auto mass = [peak, scale](float logit) { return mass_of((logit - peak) * scale); };
     Mass total = 0;
     each(row, [&](uint32_t, float logit) { total += mass(logit); });
@@ -265,7 +269,7 @@ __device__ engine_sampled choose(const Row &row, const engine_sampling &own) {
         if (own.typical_p < 1.0f) keep_typical(row, own.typical_p);
         if (own.top_p < 1.0f) keep_top_p(row, own.top_p);
         if (own.min_p_logarithm > -INFINITY) keep_min_p(row, own.min_p_logarithm);
-        token = draw(row, own);
+        token = draw(row, own, peak);
     }
     return {ENGINE_SAMPLED, token, 0.0f, 0};
 }
