@@ -94,7 +94,7 @@ void Products::run_source(const Source &source, uint64_t columns, float *scratch
 
 /* Long lines of weights for few rows, panels for many; several turns per thread, so that they end together. */
 uint64_t Products::rows_at_once(const ProductJob &job, const Preparation &prepared) const {
-    constexpr uint64_t line_bytes = 128 * 1024, panel = 64, part_of_panel = 16;
+    constexpr uint64_t line_bytes = 512 * 1024, panel = 64, part_of_panel = 16;
     const Matrix &matrix = job.weights.matrix;
     const uint64_t fair = matrix.rows / (uint64_t{parallel_.threads()} * 4);
     if (prepared.form == PreparedForm::Bfloats) return std::clamp<uint64_t>(fair * 2 / 32 * 32, 32, 256);

@@ -13,7 +13,9 @@ namespace {
 #include "isa_integer_products.inc"
 #include "isa_streams_vnni_types.inc"
 #include "isa_streams_vnni_k.inc"
+#include "isa_streams_vnni_quads.inc"
 #include "isa_streams_vnni.inc"
+#include "isa_streams_vnni_forms.inc"
 
 } // namespace
 

@@ -36,22 +36,26 @@ enum class PreparedForm : uint32_t {
     ByteStreamOf32,
     ByteStreamOf16,
     ByteStreamOfPairs,
+    ByteStreamOfQuads,
     WordStreamOf32,
     WordStreamOf16,
     WordStreamOfPairs,
+    WordStreamOfQuads,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 9; /* that rows have by themselves */
+constexpr size_t prepared_forms = 11; /* that rows have by themselves */
 
 /* The form with the same numbers in the columns' order, which tiles are made of. */
 constexpr PreparedForm plain_form(PreparedForm form) {
     switch (form) {
     case PreparedForm::ByteStreamOf32:
     case PreparedForm::ByteStreamOf16:
-    case PreparedForm::ByteStreamOfPairs: return PreparedForm::Bytes;
+    case PreparedForm::ByteStreamOfPairs:
+    case PreparedForm::ByteStreamOfQuads: return PreparedForm::Bytes;
     case PreparedForm::WordStreamOf32:
     case PreparedForm::WordStreamOf16:
-    case PreparedForm::WordStreamOfPairs: return PreparedForm::Words;
+    case PreparedForm::WordStreamOfPairs:
+    case PreparedForm::WordStreamOfQuads: return PreparedForm::Words;
     default: return form;
     }
 }

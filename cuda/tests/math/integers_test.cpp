@@ -201,3 +201,26 @@ TEST(what_is_not_finite_never_gives_a_plausible_number) {
                 }
             }
 }
+
+/* With one vector or several, and with more rows or fewer than go on together. */
+TEST(rows_whose_activations_leave_the_first_level_cache_give_the_same_bits) {
+    const KernelTable &scalar = *worker::cpu::supported_cpu_kernels().front();
+    for (const worker::TensorTypeTraits &traits : worker::tensor_types()) {
+        if (!is_quantised(traits.type)) continue;
+        const uint64_t rows = 21, columns = traits.block_length == 256 ? 59 * 256 : 477 * 32;
+        Random random(static_cast<uint64_t>(traits.type));
+        const Guarded guarded(random_rows(traits.type, rows, columns, random));
+        const Matrix matrix{traits.type, rows, columns, guarded.start, random_numbers(random, rows)};
+        const Vectors activations = activations_for(columns, 3, random);
+        for (const Arithmetic arithmetic : {Arithmetic::Fast, Arithmetic::Careful}) {
+            const Vectors expected = multiply(scalar, matrix, Role::Decode, arithmetic, activations, rows);
+            for (const KernelTable *table : paths())
+                for (const size_t count : {1u, 3u})
+                    for (const uint64_t rows_at_once : {rows, uint64_t{5}}) {
+                        const Vectors some(activations.begin(), activations.begin() + static_cast<ptrdiff_t>(count));
+                        if (!same(multiply(*table, matrix, Role::Decode, arithmetic, some, rows_at_once), expected, count))
+                            harness::fail(__FILE__, __LINE__, std::string(table->name) + " " + traits.name + ", " + std::to_string(count) + " vectors");
+                    }
+        }
+    }
+}
