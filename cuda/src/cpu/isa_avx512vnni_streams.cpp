@@ -15,7 +15,19 @@ namespace {
 #include "isa_streams_vnni_k.inc"
 #include "isa_streams_vnni_quads.inc"
 #include "isa_streams_vnni.inc"
-#include "isa_streams_vnni_forms.inc"
+#include "isa_stream_forms.inc"
+
+/* Types with longer blocks have a unit of their own. */
+struct Streams : StreamForms<OrderOf32, OrderOf16, OrderOfPairs, OrderOfQuads> {
+    static void product(const ProductTask &task) {
+        with_quantised_type(task.type, [&]<TensorType known>() {
+            if constexpr (Integers<known>::length == 32)
+                plain_form(task.form) == PreparedForm::Bytes ? stream_product<known, int8_t>(task) : stream_product<known, int16_t>(task);
+            else
+                StreamPart::product_of_long_blocks(task);
+        });
+    }
+};
 
 } // namespace
 
