@@ -3,7 +3,7 @@
 #include "../../src/cpu/kernels.h"
 #include "../harness.h"
 #include "aligned.h"
-#include "random_data.h"
+#include "random_problem.h"
 
 #include <algorithm>
 #include <cmath>
@@ -23,19 +23,8 @@ namespace {
 
 typedef std::vector<std::vector<float>> Outputs;
 
-struct Problem {
-    TensorType type;
-    uint64_t rows, columns, count;
-    std::vector<std::byte> weights;
-    std::vector<float> bias;
-    std::vector<std::vector<float>> activations;
-
-    Problem(TensorType stored, uint64_t row_count, uint64_t column_count, uint64_t vectors) : type(stored), rows(row_count), columns(column_count), count(vectors) {
-        Random random(rows * 1000 + columns + static_cast<uint64_t>(type));
-        weights = random_rows(type, rows, columns, random);
-        bias = random_numbers(random, rows);
-        for (uint64_t i = 0; i < count; i++) activations.push_back(random_numbers(random, columns));
-    }
+struct Problem : RandomProblem {
+    using RandomProblem::RandomProblem;
 
     ProductTask task(Role role, uint64_t first_row, uint64_t last_row, float *const *outputs, uint64_t vectors, void *scratch) const {
         return {type, role, PreparedForm::Floats, weights.data(), worker::row_bytes(type, columns), columns, first_row, last_row,

@@ -5,7 +5,7 @@
 #include "../../src/formats/dequantise.h"
 #include "../harness.h"
 #include "aligned.h"
-#include "random_data.h"
+#include "random_problem.h"
 
 #include <algorithm>
 #include <bit>
@@ -67,19 +67,8 @@ INLINE void transpose(Lanes (&rows)[16]) {
 #endif
 #include "../../src/cpu/isa_matrix_tiles.inc"
 
-struct Problem {
-    TensorType type;
-    uint64_t rows, columns, count;
-    std::vector<std::byte> weights;
-    std::vector<float> bias;
-    std::vector<std::vector<float>> activations;
-
-    Problem(TensorType stored, uint64_t row_count, uint64_t column_count, uint64_t vectors) : type(stored), rows(row_count), columns(column_count), count(vectors) {
-        Random random(rows * 1000 + columns + static_cast<uint64_t>(type));
-        weights = random_rows(type, rows, columns, random);
-        bias = random_numbers(random, rows);
-        for (uint64_t i = 0; i < count; i++) activations.push_back(random_numbers(random, columns));
-    }
+struct Problem : RandomProblem {
+    using RandomProblem::RandomProblem;
 
     typedef std::vector<std::vector<float>> Outputs;
 
