@@ -66,7 +66,7 @@ const SMALL_BIN: f64 = 8.0;
 
 /// Draws many tokens with consecutive seeds and compares how often each came with the exact probabilities.
 fn assert_distribution(options: &SamplingOptions, logits: &[f32], name: &str) {
-    let draws = 10_000u32;
+    let draws = 20_000u32;
     let mut counts = std::collections::HashMap::<u32, u32>::new();
     let mut sampler = Sampler::new(options.clone(), 42, &[]);
     for _ in 0..draws {
