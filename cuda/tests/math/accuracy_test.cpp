@@ -19,8 +19,7 @@ using worker::TensorType;
 
 namespace {
 
-constexpr uint32_t positions = 64;
-constexpr uint32_t compared_positions = ENGINE_PAGE_TOKENS + 8; /* by their bits; slow where CPUs are emulated */
+constexpr uint32_t positions = ENGINE_PAGE_TOKENS + 8; /* more take minutes where the CPU is emulated */
 
 /* What a random weight is in the mean (root of squares), where the block's scale, if it has one, is 1. */
 double size_of_levels(TensorType type) {
@@ -76,14 +75,14 @@ RandomModel even_model(TensorType type, uint32_t layers) {
     return model;
 }
 
-std::vector<float> logits(worker::Forward &forward, worker::CpuDevice &device, const engine_model_description &d, uint32_t kv_kind, uint32_t role, uint32_t count, uint32_t at_once) {
-    worker::KvCache cache(device, d, (count + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS, kv_kind, 1);
+std::vector<float> logits(worker::Forward &forward, worker::CpuDevice &device, const engine_model_description &d, uint32_t kv_kind, uint32_t role, uint32_t at_once) {
+    worker::KvCache cache(device, d, (positions + ENGINE_PAGE_TOKENS - 1) / ENGINE_PAGE_TOKENS, kv_kind, 1);
     std::vector<uint32_t> pages(cache.pages());
     std::iota(pages.begin(), pages.end(), 0u);
     const uint32_t *const tables[] = {pages.data()};
     const uint32_t counts[] = {cache.pages()};
-    std::vector<float> all(size_t{count} * d.vocabulary);
-    for (uint32_t first = 0; first < count; first += at_once) {
+    std::vector<float> all(size_t{positions} * d.vocabulary);
+    for (uint32_t first = 0; first < positions; first += at_once) {
         std::vector<engine_row> rows;
         for (uint32_t position = first; position < first + at_once; position++)
             rows.push_back({(position * 37 + 5) % d.vocabulary, position, 0, role, ENGINE_OUTPUT_LOGITS});
@@ -113,7 +112,7 @@ TEST(wide_models_stay_near_their_exact_logits_in_both_roles) {
         const RandomModel model = even_model(type, 4);
         worker::CpuDevice device(2);
         const auto forward = worker::make_cpu_forward(model.description, model.tensors, device, 1);
-        const auto run = [&](uint32_t kv_kind, uint32_t role, uint32_t at_once) { return logits(*forward, device, model.description, kv_kind, role, positions, at_once); };
+        const auto run = [&](uint32_t kv_kind, uint32_t role, uint32_t at_once) { return logits(*forward, device, model.description, kv_kind, role, at_once); };
         const std::vector<float> exact = run(ENGINE_KV_F32, ENGINE_ROLE_PROMPT, positions);
         const std::vector<float> prompt = run(ENGINE_KV_F16, ENGINE_ROLE_PROMPT, positions), decode = run(ENGINE_KV_F16, ENGINE_ROLE_DECODE, 1);
         for (const auto &[name, found] : {std::pair{"prompt", &prompt}, std::pair{"decode", &decode}}) {
@@ -137,8 +136,8 @@ TEST(where_the_roles_are_said_to_agree_they_give_the_same_bits) {
                     const bool by_unit = unit && width == wide && kv_kind != ENGINE_KV_F32 && type != TensorType::F32;
                     CHECK_EQUAL(forward->roles_agree(kv_kind), !by_unit);
                     if (by_unit) continue;
-                    const auto run = [&](uint32_t role, uint32_t at_once) { return logits(*forward, device, model.description, kv_kind, role, compared_positions, at_once); };
-                    const std::vector<float> prompt = run(ENGINE_ROLE_PROMPT, compared_positions), decode = run(ENGINE_ROLE_DECODE, 1);
+                    const auto run = [&](uint32_t role, uint32_t at_once) { return logits(*forward, device, model.description, kv_kind, role, at_once); };
+                    const std::vector<float> prompt = run(ENGINE_ROLE_PROMPT, positions), decode = run(ENGINE_ROLE_DECODE, 1);
                     /* What is not a number may have any sign. */
                     const bool finite = std::ranges::all_of(prompt, [](float logit) { return std::isfinite(logit); });
                     if (!finite || std::memcmp(prompt.data(), decode.data(), prompt.size() * sizeof(float)) != 0)
