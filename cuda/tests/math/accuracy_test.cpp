@@ -7,6 +7,7 @@
 #include "kv_cache.h"
 #include "random_model.h"
 
+#include <bit>
 #include <cmath>
 #include <cstring>
 #include <numeric>
@@ -26,11 +27,21 @@ double size_of_levels(TensorType type) {
     case TensorType::Q8_0: return 73.9;        /* -128 to 127 */
     case TensorType::Q4_0: return 4.64;        /* -8 to 7 */
     case TensorType::Q6_K: return 73.9 * 18.5; /* times -32 to 31 */
+    case TensorType::BF16: return 0.302;       /* 2^-3 to 2^-1 and either sign */
     default: return 0;
     }
 }
 
 void set_scales(std::byte *rows, uint64_t bytes, TensorType type, double size) {
+    if (type == TensorType::BF16) {
+        for (uint64_t i = 0; i < bytes; i += 2) {
+            uint32_t bits = 0;
+            std::memcpy(reinterpret_cast<std::byte *>(&bits) + 2, rows + i, 2);
+            bits = std::bit_cast<uint32_t>(std::bit_cast<float>(bits) * static_cast<float>(size / size_of_levels(type)));
+            std::memcpy(rows + i, reinterpret_cast<const std::byte *>(&bits) + 2, 2);
+        }
+        return;
+    }
     const worker::TensorTypeTraits &traits = worker::traits_of(type);
     const uint16_t half = worker::float_to_half(static_cast<float>(size / size_of_levels(type)));
     for (uint64_t block = 0; block < bytes; block += traits.block_bytes)
@@ -92,8 +103,8 @@ double error_of(const std::vector<float> &found, const std::vector<float> &exact
 
 /* The limits are 0.8 of what is tolerated. */
 TEST(wide_models_stay_near_their_exact_logits_in_both_roles) {
-    for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q6_K}) {
-        const double limit = 0.8 * (worker::traits_of(type).block_length == 256 ? 3.1e-2 : 2.2e-2);
+    for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q6_K, TensorType::BF16}) {
+        const double limit = 0.8 * (type == TensorType::BF16 ? 6e-3 : worker::traits_of(type).block_length == 256 ? 3.1e-2 : 2.2e-2);
         const RandomModel model = even_model(type);
         worker::CpuDevice device(2);
         const auto forward = worker::make_cpu_forward(model.description, model.tensors, device, 1);
@@ -110,7 +121,7 @@ TEST(wide_models_stay_near_their_exact_logits_in_both_roles) {
 
 TEST(where_the_roles_are_said_to_agree_they_give_the_same_bits) {
     const bool unit = std::strcmp(worker::cpu_kernel_path(), "amx") == 0;
-    for (const TensorType type : {TensorType::Q8_0, TensorType::Q6_K, TensorType::F32, TensorType::F16})
+    for (const TensorType type : {TensorType::Q8_0, TensorType::Q6_K, TensorType::F32, TensorType::F16, TensorType::BF16})
         for (const bool experts : {false, true})
             for (const uint32_t width : {64u, wide}) {
                 if (width % worker::traits_of(type).block_length != 0 || (experts && (width == wide || worker::traits_of(type).block_length > 32))) continue;
