@@ -29,6 +29,7 @@ double size_of_levels(TensorType type) {
     case TensorType::Q6_K: return 73.9 * 18.5; /* times -32 to 31 */
     case TensorType::F32: return 0.577;        /* -1 to 1 */
     case TensorType::F16: return 0.0755;       /* 2^-5 to 2^-3 */
+    case TensorType::BF16: return 0.302;       /* 2^-3 to 2^-1 */
     default: return 0;
     }
 }
@@ -37,11 +38,12 @@ void set_size(std::byte *rows, uint64_t bytes, TensorType type, double size) {
     const worker::TensorTypeTraits &traits = worker::traits_of(type);
     const auto factor = static_cast<float>(size / size_of_levels(type));
     for (uint64_t block = 0; block < bytes; block += traits.block_bytes) {
-        if (type == TensorType::F32) {
-            float weight;
-            std::memcpy(&weight, rows + block, sizeof weight);
+        if (type == TensorType::F32 || type == TensorType::BF16) { /* which is the upper half of the other */
+            float weight = 0;
+            std::byte *stored = reinterpret_cast<std::byte *>(&weight) + (sizeof weight - traits.block_bytes);
+            std::memcpy(stored, rows + block, traits.block_bytes);
             weight *= factor;
-            std::memcpy(rows + block, &weight, sizeof weight);
+            std::memcpy(rows + block, stored, traits.block_bytes);
             continue;
         }
         std::byte *place = rows + block + half_offsets(type).front();
@@ -107,8 +109,8 @@ double error_of(const std::vector<float> &found, const std::vector<float> &exact
 
 /* The limits are 0.8 of what is tolerated. */
 TEST(wide_models_stay_near_their_exact_logits_in_both_roles) {
-    for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q6_K}) {
-        const double limit = 0.8 * (worker::traits_of(type).block_length == 256 ? 3.1e-2 : 2.2e-2);
+    for (const TensorType type : {TensorType::Q8_0, TensorType::Q4_0, TensorType::Q6_K, TensorType::BF16}) {
+        const double limit = 0.8 * (type == TensorType::BF16 ? 6e-3 : worker::traits_of(type).block_length == 256 ? 3.1e-2 : 2.2e-2);
         const RandomModel model = even_model(type, 4);
         worker::CpuDevice device(2);
         const auto forward = worker::make_cpu_forward(model.description, model.tensors, device, 1);
@@ -125,7 +127,7 @@ TEST(wide_models_stay_near_their_exact_logits_in_both_roles) {
 
 TEST(where_the_roles_are_said_to_agree_they_give_the_same_bits) {
     const bool unit = std::strcmp(worker::cpu_kernel_path(), "amx") == 0;
-    for (const TensorType type : {TensorType::Q8_0, TensorType::Q6_K, TensorType::F32, TensorType::F16})
+    for (const TensorType type : {TensorType::Q8_0, TensorType::Q6_K, TensorType::F32, TensorType::F16, TensorType::BF16})
         for (const bool experts : {false, true})
             for (const uint32_t width : {64u, wide}) {
                 if (width % worker::traits_of(type).block_length != 0 || (experts && (width == wide || worker::traits_of(type).block_length > 32))) continue;
