@@ -20,9 +20,22 @@ namespace {
 #include "isa_panel_fill_vnni.inc"
 #include "isa_panels.inc"
 
+#include "isa_weight_lanes_types.inc"
+#include "isa_weight_lanes.inc"
+
 /* From so many rows on, panels beat the streaming of weights past four rows at a time (measured on Zen 4). */
 template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
     return !bytes ? 7 : type == TensorType::Q8_0 ? 5 : 6;
+}
+
+/* With rows of weights in the lanes: fewer than the streams take at a time, to as many as panels are better for. */
+constexpr uint64_t least_spread = 3, last_spread = 32;
+template <TensorType type> constexpr bool has_lane_weights = requires { sizeof(LaneWeights<type>); };
+
+/* As few tiles as hold them, of as many each. */
+constexpr uint32_t spread_lanes(uint64_t count) {
+    const uint64_t tiles = (count + most_spread - 1) / most_spread;
+    return static_cast<uint32_t>((count + tiles - 1) / tiles);
 }
 
 } // namespace
@@ -33,20 +46,26 @@ TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     const bool bytes = plain_form(form) == PreparedForm::Bytes;
     const TileKind kind = !bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
     with_quantised_type(type, [&]<TensorType known>() {
-        if (count >= least_rows<known>(bytes)) shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset};
+        if (bytes && has_lane_weights<known> && count >= least_spread && count <= last_spread)
+            shape = {TileKind::Spread, spread_lanes(count), Integers<known>::group, Integers<known>::offset};
+        else if (count >= least_rows<known>(bytes))
+            shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset};
     });
     return shape;
 }
 
 size_t tile_scratch(uint64_t columns) {
-    const size_t integers = PanelScratch::floats(columns), floats = avx512::FloatPart::scratch(columns);
-    return integers > floats ? integers : floats;
+    const size_t integers = PanelScratch::floats(columns), floats = avx512::FloatPart::scratch(columns), most = integers > floats ? integers : floats;
+    return most > lane_scratch_floats ? most : lane_scratch_floats;
 }
 
 void tile_product(const ProductTask &task) {
     if (task.form == PreparedForm::Floats) return avx512::FloatPart::product(task);
     with_quantised_type(task.type, [&]<TensorType known>() {
         switch (task.shape.kind) {
+        case TileKind::Spread:
+            if constexpr (has_lane_weights<known>) lanes_product<known>(task);
+            return;
         case TileKind::Octets: return panel_product<EightOctets, known>(task);
         case TileKind::Bytes: return panel_product<SixteenBytes, known>(task);
         default: return task.shape.lanes == 8 ? panel_product<EightHighLow, known>(task) : panel_product<SixteenHighLow, known>(task);
