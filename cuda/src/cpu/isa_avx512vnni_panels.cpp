@@ -28,9 +28,13 @@ template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
     return !bytes ? 7 : type == TensorType::Q8_0 ? 5 : 6;
 }
 
-/* With rows of weights in the lanes: fewer than the streams take at a time, to as many as panels are better for. */
-constexpr uint64_t least_spread = 3, last_spread = 32;
+/* With rows of weights in the lanes, as many activation rows are multiplied as there are; panels multiply sixteen at a time, a little faster where
+ * these are all used. `loss` is how much, in parts of the whole. */
 template <TensorType type> constexpr bool has_lane_weights = requires { sizeof(LaneWeights<type>); };
+template <TensorType type> constexpr bool spread_is_best(uint64_t count) {
+    constexpr uint64_t least = 3, few = 47, loss = Integers<type>::group == 16 ? 8 : 16;
+    return count >= least && (count <= few || (16 - count % 16) % 16 > count / loss);
+}
 
 /* As few tiles as hold them, of as many each. */
 constexpr uint32_t spread_lanes(uint64_t count) {
@@ -46,8 +50,8 @@ TileShape tile_shape(TensorType type, PreparedForm form, uint64_t count) {
     const bool bytes = plain_form(form) == PreparedForm::Bytes;
     const TileKind kind = !bytes ? TileKind::HighLow : count <= 8 ? TileKind::Octets : TileKind::Bytes;
     with_quantised_type(type, [&]<TensorType known>() {
-        if (bytes && has_lane_weights<known> && count >= least_spread && count <= last_spread)
-            shape = {TileKind::Spread, spread_lanes(count), Integers<known>::group, Integers<known>::offset};
+        if (has_lane_weights<known> && spread_is_best<known>(count))
+            shape = {bytes ? TileKind::Spread : TileKind::SpreadHighLow, spread_lanes(count), Integers<known>::group, Integers<known>::offset};
         else if (count >= least_rows<known>(bytes))
             shape = {kind, count <= 8 ? 8u : 16u, Integers<known>::group, Integers<known>::offset};
     });
@@ -64,7 +68,10 @@ void tile_product(const ProductTask &task) {
     with_quantised_type(task.type, [&]<TensorType known>() {
         switch (task.shape.kind) {
         case TileKind::Spread:
-            if constexpr (has_lane_weights<known>) lanes_product<known>(task);
+            if constexpr (has_lane_weights<known>) lanes_product<known, 1>(task);
+            return;
+        case TileKind::SpreadHighLow:
+            if constexpr (has_lane_weights<known>) lanes_product<known, 2>(task);
             return;
         case TileKind::Octets: return panel_product<EightOctets, known>(task);
         case TileKind::Bytes: return panel_product<SixteenBytes, known>(task);

@@ -77,21 +77,33 @@ void interleave(const TileShape &shape, std::span<const std::byte *const> rows, 
     all(shape, rows, first, columns, all_columns, tile);
 }
 
-template <size_t group> void interleave_spread(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, std::byte *tile) {
-    constexpr size_t lane_bytes = group + sizeof(float) + sizeof(int32_t);
+template <typename Integer, size_t group>
+void interleave_spread(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, std::byte *tile) {
+    constexpr size_t q_bytes = group * sizeof(Integer), lane_bytes = q_bytes + sizeof(float) + sizeof(int32_t);
     const size_t record_bytes = shape.lanes * lane_bytes;
     std::byte *record = tile + first / group * record_bytes;
     if (rows.size() < shape.lanes) std::memset(record, 0, columns / group * record_bytes);
     for (size_t lane = 0; lane < rows.size(); lane++) {
-        const IntegerRow<int8_t> row(rows[lane], columns);
+        const IntegerRow<Integer> row(rows[lane], columns);
+        const Integer *q = row.q;
         std::byte *to = record + lane * lane_bytes;
-        for (uint64_t g = 0; g < columns / group; g++, to += record_bytes) {
+        for (uint64_t g = 0; g < columns / group; g++, q += group, to += record_bytes) {
             const int32_t sum = group == 32 ? row.sums[2 * g] + row.sums[2 * g + 1] : row.sums[g];
-            std::memcpy(to, row.q + g * group, group);
             const float d = row.d[g * group / 32];
             const uint32_t correction = correction_of(shape, d, sum);
-            std::memcpy(to + group, &d, sizeof d);
-            std::memcpy(to + group + sizeof d, &correction, sizeof correction);
+            if constexpr (sizeof(Integer) == 1) {
+                std::memcpy(to, q, group);
+            } else {
+                int8_t low[group], high[group];
+                for (size_t i = 0; i < group; i++) {
+                    low[i] = static_cast<int8_t>(q[i]);
+                    high[i] = static_cast<int8_t>((q[i] + 128) >> 8);
+                }
+                std::memcpy(to, low, group);
+                std::memcpy(to + group, high, group);
+            }
+            std::memcpy(to + q_bytes, &d, sizeof d);
+            std::memcpy(to + q_bytes + sizeof d, &correction, sizeof correction);
         }
     }
 }
@@ -99,7 +111,7 @@ template <size_t group> void interleave_spread(const TileShape &shape, std::span
 } // namespace
 
 void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
-    if (shape.kind == TileKind::Spread) return (shape.group == 32 ? interleave_spread<32> : interleave_spread<16>)(shape, rows, first, columns, tile);
+    if (shape.kind == TileKind::Spread) return (shape.group == 32 ? interleave_spread<int8_t, 32> : interleave_spread<int8_t, 16>)(shape, rows, first, columns, tile);
     const auto one = shape.kind == TileKind::Bytes    ? interleave<int8_t, TileKind::Bytes>
                      : shape.kind == TileKind::Octets ? interleave<int8_t, TileKind::Octets>
                                                       : interleave<int8_t, TileKind::Words>;
@@ -107,6 +119,8 @@ void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> 
 }
 
 void interleave_words(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
+    if (shape.kind == TileKind::SpreadHighLow)
+        return (shape.group == 32 ? interleave_spread<int16_t, 32> : interleave_spread<int16_t, 16>)(shape, rows, first, columns, tile);
     const auto one = shape.kind == TileKind::HighLow ? interleave<int16_t, TileKind::HighLow> : interleave<int16_t, TileKind::Words>;
     one(shape, rows, first, columns, all_columns, tile);
 }

@@ -22,12 +22,13 @@ enum class TileKind : uint32_t {
     Octets,  /* q[group / 8][lanes][8], of a byte; all after them for two lanes each, of which the second has no int32 correction */
     HighLow, /* words, 256 * high + low: for each four columns, low[lanes][4] and then high[lanes][4] */
     Words,   /* q[group / 2][lanes][2], of two bytes */
-    Spread,  /* for lanes that are rows of weights: the groups' records, in the columns' order, are for each row q[group], of a byte, d
-                and correction */
     Floats,  /* all groups of sixteen columns [lanes][16] and no more, where `group` is 32 the even ones before the odd ones; the
                 last tile has only the lanes that are used */
     Bfloats, /* of each 32 columns [16][16 lanes][2], in one part or two: what the first leaves is the second */
     BfloatPairs,
+    Spread, /* for lanes that are rows of weights: the groups' records, in the columns' order, have for each row q[group], of a
+               byte, d and correction */
+    SpreadHighLow, /* the same of words: low[group] and then high[group] */
 };
 
 struct TileShape {
