@@ -28,8 +28,8 @@ template <TensorType type> constexpr uint64_t least_rows(bool bytes) {
     return !bytes ? 7 : type == TensorType::Q8_0 ? 5 : 6;
 }
 
-/* With rows of weights in the lanes, as many activation rows are multiplied as there are; panels multiply sixteen at a time, a little faster where
- * these are all used. `loss` is how much, in parts of the whole. */
+/* With rows of weights in the lanes, as many activation rows are multiplied as there are; panels multiply sixteen at a time, a little
+ * faster where these are all used: `loss` is how much, as a divisor of the whole. */
 template <TensorType type> constexpr bool has_lane_weights = requires { sizeof(LaneWeights<type>); };
 template <TensorType type> constexpr bool spread_is_best(uint64_t count) {
     constexpr uint64_t least = 3, few = 47, loss = Integers<type>::group == 16 ? 8 : 16;

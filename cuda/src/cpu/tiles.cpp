@@ -111,7 +111,8 @@ void interleave_spread(const TileShape &shape, std::span<const std::byte *const>
 } // namespace
 
 void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
-    if (shape.kind == TileKind::Spread) return (shape.group == 32 ? interleave_spread<int8_t, 32> : interleave_spread<int8_t, 16>)(shape, rows, first, columns, tile);
+    if (shape.kind == TileKind::Spread)
+        return (shape.group == 32 ? interleave_spread<int8_t, 32> : interleave_spread<int8_t, 16>)(shape, rows, first, columns, tile);
     const auto one = shape.kind == TileKind::Bytes    ? interleave<int8_t, TileKind::Bytes>
                      : shape.kind == TileKind::Octets ? interleave<int8_t, TileKind::Octets>
                                                       : interleave<int8_t, TileKind::Words>;
