@@ -10,7 +10,8 @@ constexpr size_t most_tile_lanes = 16;
 
 } // namespace
 
-/* Tiles of integers begin with five rows, and so take less than twice the place of their rows; those of floats take just that. */
+/* Tiles of integers have at least half of their lanes in use, and so take less than twice the place of their rows; those of floats take
+ * just that. */
 size_t Products::prepared_bytes(uint64_t columns, unsigned types) const {
     size_t bytes = 2 * largest_lane_bytes(columns);
     for (size_t form = 0; form < prepared_forms; form++) bytes = std::max(bytes, kernels_.prepared_bytes(static_cast<PreparedForm>(form), columns));

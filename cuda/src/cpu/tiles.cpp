@@ -1,6 +1,7 @@
 #include "tiles.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 
 #include "kernels.h"
@@ -36,19 +37,18 @@ template <typename Integer, TileKind kind, size_t lanes, size_t group> inline vo
     }
 }
 
+/* What minima are multiplied with, or what an offset takes. */
+inline uint32_t correction_of(const TileShape &shape, float d, int32_t sum) {
+    return shape.offset == 0 ? std::bit_cast<uint32_t>(d * static_cast<float>(sum)) : static_cast<uint32_t>(-static_cast<int32_t>(shape.offset) * sum);
+}
+
 /* `both`: for two lanes. */
 template <bool both> void write_scales(const TileShape &shape, float d, int32_t sum, std::byte *scales, size_t lane) {
     constexpr size_t width = both ? 2 : 1;
-    std::byte *correction = scales + (shape.lanes + lane) * 4 * width;
+    const uint32_t correction = correction_of(shape, d, sum), corrections[2] = {correction, shape.offset == 0 ? correction : 0};
     const float ds[2] = {d, d};
     std::memcpy(scales + lane * 4 * width, ds, 4 * width);
-    if (shape.offset == 0) {
-        const float scaled[2] = {d * static_cast<float>(sum), d * static_cast<float>(sum)};
-        std::memcpy(correction, scaled, 4 * width);
-    } else {
-        const int32_t removed[2] = {-static_cast<int32_t>(shape.offset) * sum, 0};
-        std::memcpy(correction, removed, 4 * width);
-    }
+    std::memcpy(scales + (shape.lanes + lane) * 4 * width, corrections, 4 * width);
 }
 
 template <typename Integer, TileKind kind, size_t lanes, size_t group>
@@ -77,9 +77,42 @@ void interleave(const TileShape &shape, std::span<const std::byte *const> rows, 
     all(shape, rows, first, columns, all_columns, tile);
 }
 
+template <typename Integer, size_t group>
+void interleave_spread(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, std::byte *tile) {
+    constexpr size_t q_bytes = group * sizeof(Integer), lane_bytes = q_bytes + sizeof(float) + sizeof(int32_t);
+    const size_t record_bytes = shape.lanes * lane_bytes;
+    std::byte *record = tile + first / group * record_bytes;
+    if (rows.size() < shape.lanes) std::memset(record, 0, columns / group * record_bytes);
+    for (size_t lane = 0; lane < rows.size(); lane++) {
+        const IntegerRow<Integer> row(rows[lane], columns);
+        const Integer *q = row.q;
+        std::byte *to = record + lane * lane_bytes;
+        for (uint64_t g = 0; g < columns / group; g++, q += group, to += record_bytes) {
+            const int32_t sum = group == 32 ? row.sums[2 * g] + row.sums[2 * g + 1] : row.sums[g];
+            const float d = row.d[g * group / 32];
+            const uint32_t correction = correction_of(shape, d, sum);
+            if constexpr (sizeof(Integer) == 1) {
+                std::memcpy(to, q, group);
+            } else {
+                int8_t low[group], high[group];
+                for (size_t i = 0; i < group; i++) {
+                    low[i] = static_cast<int8_t>(q[i]);
+                    high[i] = static_cast<int8_t>((q[i] + 128) >> 8);
+                }
+                std::memcpy(to, low, group);
+                std::memcpy(to + group, high, group);
+            }
+            std::memcpy(to + q_bytes, &d, sizeof d);
+            std::memcpy(to + q_bytes + sizeof d, &correction, sizeof correction);
+        }
+    }
+}
+
 } // namespace
 
 void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
+    if (shape.kind == TileKind::Spread)
+        return (shape.group == 32 ? interleave_spread<int8_t, 32> : interleave_spread<int8_t, 16>)(shape, rows, first, columns, tile);
     const auto one = shape.kind == TileKind::Bytes    ? interleave<int8_t, TileKind::Bytes>
                      : shape.kind == TileKind::Octets ? interleave<int8_t, TileKind::Octets>
                                                       : interleave<int8_t, TileKind::Words>;
@@ -87,6 +120,8 @@ void interleave_bytes(const TileShape &shape, std::span<const std::byte *const> 
 }
 
 void interleave_words(const TileShape &shape, std::span<const std::byte *const> rows, uint64_t first, uint64_t columns, uint64_t all_columns, std::byte *tile) {
+    if (shape.kind == TileKind::SpreadHighLow)
+        return (shape.group == 32 ? interleave_spread<int16_t, 32> : interleave_spread<int16_t, 16>)(shape, rows, first, columns, tile);
     const auto one = shape.kind == TileKind::HighLow ? interleave<int16_t, TileKind::HighLow> : interleave<int16_t, TileKind::Words>;
     one(shape, rows, first, columns, all_columns, tile);
 }

@@ -27,6 +27,9 @@ enum class TileKind : uint32_t {
     BfloatRows, /* all groups of 32 columns [lanes][32] as bf16, by rising column; the last tile has only the lanes that are used */
     Bfloats, /* of each 32 columns [16][16 lanes][2], in one part or two: what the first leaves is the second */
     BfloatPairs,
+    Spread, /* for lanes that are rows of weights: the groups' records, in the columns' order, have for each row q[group], of a
+               byte, d and correction */
+    SpreadHighLow, /* the same of words: low[group] and then high[group] */
 };
 
 struct TileShape {
@@ -59,9 +62,9 @@ struct ChainStarts {
     }
 };
 
-/* Of integers; a multiple of 64. */
+/* Of integers; a multiple of 64 where lanes are activation rows. */
 constexpr size_t tile_record_bytes(const TileShape &shape) {
-    const bool bytes = shape.kind == TileKind::Bytes || shape.kind == TileKind::Octets;
+    const bool bytes = shape.kind == TileKind::Bytes || shape.kind == TileKind::Octets || shape.kind == TileKind::Spread;
     return size_t{shape.lanes} * (shape.group * (bytes ? 1 : 2) + (shape.kind == TileKind::Octets ? 4 : 2) * sizeof(float));
 }
 
@@ -71,7 +74,7 @@ constexpr uint64_t tile_segment = 512;
 constexpr size_t tile_bytes(const TileShape &shape, uint64_t columns) {
     if (shape.kind == TileKind::Floats) return (columns + 15) / 16 * 16 * sizeof(float) * shape.lanes;
     if (shape.kind == TileKind::BfloatRows) return (columns + 31) / 32 * 64 * shape.lanes;
-    if (shape.kind != TileKind::Bfloats && shape.kind != TileKind::BfloatPairs) return columns / shape.group * tile_record_bytes(shape);
+    if (shape.kind != TileKind::Bfloats && shape.kind != TileKind::BfloatPairs) return (columns / shape.group * tile_record_bytes(shape) + 63) / 64 * 64;
     /* An odd number of segments, so that the same columns of all tiles fit the second-level cache together. */
     const uint64_t segments = (columns + tile_segment - 1) / tile_segment | 1;
     return segments * tile_segment * 2 * shape.lanes * (shape.kind == TileKind::BfloatPairs ? 2 : 1);

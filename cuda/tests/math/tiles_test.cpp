@@ -132,7 +132,7 @@ TEST(products_with_tiles_have_the_bits_of_single_rows) {
     unsigned compared = 0;
     for (const worker::TensorTypeTraits &traits : worker::tensor_types())
         for (const PreparedForm form : {PreparedForm::Bytes, PreparedForm::Words})
-            for (const uint64_t count : {1u, 5u, 7u, 8u, 9u, 17u, 33u})
+            for (const uint64_t count : {1u, 3u, 4u, 5u, 7u, 8u, 9u, 16u, 17u, 32u, 48u, 49u})
                 for (const uint64_t blocks : {1u, 3u, 21u})
                     if (is_quantised(traits.type)) compared += compare({traits.type, form, 1 + blocks * 5, blocks * traits.block_length, count});
     CHECK(compared != 0 || !any_path_has_tiles());
