@@ -111,7 +111,7 @@ fn every_kernel_path_of_this_machine_computes_the_golden_logits() {
     let mut paths = if cfg!(target_arch = "aarch64") {
         vec!["scalar", "neon", "neon-dotprod"]
     } else {
-        vec!["scalar", "avx2", "avx512", "avx512vnni", "amx"]
+        vec!["scalar", "avx2", "avx512", "avx512vnni", "avx512bf16", "amx"]
     };
     let known = paths.iter().position(|path| *path == best);
     // Beyond those that are listed: itself and the scalar one.

@@ -54,7 +54,7 @@ void check_model(const engine_model_description &description, std::span<const en
 std::unique_ptr<Forward> make_cpu_forward(const engine_model_description &description,
                                           std::span<const engine_tensor> tensors, CpuDevice &device, VramOwner owner);
 
-/* The instruction set that the CPU kernels use: "scalar", "avx2", "avx512", "avx512vnni" or "amx"; on ARM "scalar", "neon" or
+/* The instruction set that the CPU kernels use: "scalar", "avx2", "avx512", "avx512vnni", "avx512bf16" or "amx"; on ARM "scalar", "neon" or
  * "neon-dotprod". WORKER_CPU_PATH forces one; a value that is unknown or that this CPU lacks is an invalid parameter naming the
  * ones that work. */
 const char *cpu_kernel_path();

@@ -1,5 +1,6 @@
 #include "harness.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cstdio>
 #include <cstdlib>
@@ -61,11 +62,11 @@ void operator delete(void *address, std::align_val_t) noexcept { std::free(addre
 void operator delete(void *address, std::size_t, std::align_val_t) noexcept { std::free(address); }
 #endif
 
-/* With an argument, only the tests whose name contains it. */
+/* With arguments, only the tests whose name contains one of them. */
 int main(int count, char **arguments) {
     int ran = 0;
     for (const harness::Case &test : harness::cases()) {
-        if (count > 1 && std::strstr(test.name, arguments[1]) == nullptr) continue;
+        if (count > 1 && std::none_of(arguments + 1, arguments + count, [&](const char *part) { return std::strstr(test.name, part) != nullptr; })) continue;
         ++ran;
         const int before = harness::failures.load();
         try {
@@ -76,6 +77,7 @@ int main(int count, char **arguments) {
             harness::fail(test.name, 0, "threw something");
         }
         std::printf("%s %s\n", harness::failures.load() == before ? "ok    " : "FAILED", test.name);
+        std::fflush(stdout); /* some take minutes where the CPU is emulated */
     }
     std::printf("%d tests, %d failures\n", ran, harness::failures.load());
     return ran > 0 && harness::failures.load() == 0 ? 0 : 1;

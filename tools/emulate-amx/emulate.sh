@@ -10,10 +10,11 @@ mkdir -p "$build"
 
 # Bochs of Debian 13 with all that it needs, unpacked beside us and not installed: earlier ones have no AMX.
 fetch_bochs() {
-    local apt="$build/apt"
+    local apt="$build/apt" mirror
+    mirror="$(apt-get indextargets --format '$(SITE)' | grep -m 1 '/debian/*$')"
     mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts,preferences}
     : > "$apt/status"
-    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] http://deb.debian.org/debian trixie main" > "$apt/sources"
+    echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" > "$apt/sources"
     cat > "$apt/conf" <<END
 Dir::State::lists "$apt/lists";
 Dir::State::status "$apt/status";

@@ -22,8 +22,8 @@ size_t Products::prepared_bytes(uint64_t columns, unsigned types) const {
 size_t Products::prepared_rest_bytes(uint64_t columns, unsigned types) const { return 2 * most_tile_lanes * largest_lane_bytes(columns) * types; }
 
 size_t Products::largest_lane_bytes(uint64_t columns) const {
-    const bool floats = kernels_.interleave_floats != nullptr;
-    return tile_bytes(floats ? TileShape{TileKind::BfloatPairs, 1, 0, 0} : TileShape{TileKind::Words, 1, 16, 0}, columns);
+    const bool unit = static_cast<bool>(kernels_.tile_shape(TensorType::BF16, PreparedForm::Bfloats, 1));
+    return tile_bytes(unit ? TileShape{TileKind::BfloatPairs, 1, 0, 0} : TileShape{TileKind::Words, 1, 16, 0}, columns);
 }
 
 size_t Products::scratch_floats(uint64_t columns) const {
@@ -70,7 +70,7 @@ Products::Preparation Products::prepare_job(const ProductJob &job, uint64_t colu
         const size_t count = std::min<size_t>(shape.lanes, job.inputs.size() - first);
         for (uint64_t column = 0; column < columns; column += tile_segment) sources_.push_back({form, shape, job.inputs.data() + first, count, column, place});
         TileShape used = shape;
-        if (shape.kind == TileKind::Floats) used.lanes = static_cast<uint32_t>(count);
+        if (shape.kind == TileKind::Floats || shape.kind == TileKind::BfloatRows) used.lanes = static_cast<uint32_t>(count);
         place += tile_bytes(used, columns);
     }
     return prepared;
@@ -81,7 +81,7 @@ void Products::run_source(const Source &source, uint64_t columns, float *scratch
     if (!source.shape) return kernels_.prepare(source.form, source.rows[0], columns, source.place);
     const uint64_t segment = std::min(tile_segment, columns - source.first_column);
     if (source.form == PreparedForm::Floats) return interleave_values(source.shape, {source.rows, source.count}, source.first_column, segment, columns, source.place);
-    if (source.form == PreparedForm::Bfloats) return kernels_.interleave_floats(source.shape, source.rows, source.count, source.first_column, segment, source.place);
+    if (source.form == PreparedForm::Bfloats || source.form == PreparedForm::BfloatRow) return kernels_.interleave_floats(source.shape, source.rows, source.count, source.first_column, segment, source.place);
     const size_t bytes = kernels_.prepared_bytes(source.form, segment);
     const std::byte *rows[most_tile_lanes];
     for (size_t i = 0; i < source.count; i++) {
@@ -100,7 +100,7 @@ uint64_t Products::rows_at_once(const ProductJob &job, const Preparation &prepar
     const uint64_t fair = matrix.rows / (uint64_t{parallel_.threads()} * 4);
     if (prepared.form == PreparedForm::Bfloats) return std::clamp<uint64_t>(fair * 2 / 32 * 32, 32, 256);
     if (prepared.shape) {
-        const bool many = job.inputs.size() > 32 || prepared.form == PreparedForm::Floats;
+        const bool many = job.inputs.size() > 32 || prepared.form == PreparedForm::Floats || prepared.form == PreparedForm::BfloatRow;
         const uint64_t most = many ? panel : 4 * panel;
         return std::max(part_of_panel, std::min(most, fair) / part_of_panel * part_of_panel);
     }

@@ -28,6 +28,9 @@ extern const KernelTable table;
 namespace avx512vnni {
 extern const KernelTable table;
 }
+namespace avx512bf16 {
+KernelTable table() noexcept;
+}
 #elif defined(__aarch64__)
 namespace neon {
 extern const KernelTable table;
@@ -40,12 +43,12 @@ KernelTable table() noexcept;
 namespace {
 
 struct Supported {
-    const KernelTable *tables[5];
+    const KernelTable *tables[6];
     size_t count;
 };
 
 Supported find_supported() noexcept {
-    Supported supported{{&scalar::table, nullptr, nullptr, nullptr, nullptr}, 1};
+    Supported supported{{&scalar::table}, 1};
 #if defined(__x86_64__)
     const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
     if (avx2) supported.tables[supported.count++] = &avx2::table;
@@ -54,6 +57,10 @@ Supported find_supported() noexcept {
     if (avx512) supported.tables[supported.count++] = &avx512::table;
     const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni") && __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("gfni");
     if (vnni) supported.tables[supported.count++] = &avx512vnni::table;
+    if (vnni && __builtin_cpu_supports("avx512bf16")) {
+        static const KernelTable bf16 = avx512bf16::table();
+        supported.tables[supported.count++] = &bf16;
+    }
 #if defined(__linux__)
     if (vnni && matrix_unit_state() == MatrixUnitState::Works) {
         static const KernelTable amx = matrix_unit_table();
@@ -115,7 +122,8 @@ namespace worker {
 const char *cpu_kernel_path() {
     const cpu::KernelTable &table = cpu::cpu_kernels();
     const bool best = &table == cpu::supported_cpu_kernels().back();
-    return best && cpu::matrix_unit_state() == cpu::MatrixUnitState::Fails ? "avx512vnni (amx is faulty)" : table.name;
+    if (!best || cpu::matrix_unit_state() != cpu::MatrixUnitState::Fails) return table.name;
+    return std::string_view(table.name) == "avx512bf16" ? "avx512bf16 (amx is faulty)" : "avx512vnni (amx is faulty)";
 }
 
 } // namespace worker

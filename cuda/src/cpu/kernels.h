@@ -24,12 +24,14 @@ enum class Role : uint32_t { Prompt = ENGINE_ROLE_PROMPT, Decode = ENGINE_ROLE_D
 
 /* Exact multiplies floats, as an F32 cache asks. Fast rounds the activations that meet quantised weights to 8 bits, Careful
  * to 16. Fine is for the products that make half of the error: as Careful, but as Fast for types with blocks of 256, whose
- * tolerated error is larger, and with a unit for bf16, which has more bits than 8, where there is one. */
+ * tolerated error is larger, and with a unit for bf16, which has more bits than 8, where there is one. On a CPU that multiplies
+ * bf16, Fast rounds the activations that meet BF16 weights to that. */
 enum class Arithmetic : uint32_t { Exact, Careful, Fine, Fast };
 
 /* How activations are laid out for a product; chosen by weight type, role and arithmetic alone. */
 enum class PreparedForm : uint32_t {
     Floats, /* as they are, with zeros up to a multiple of 16 */
+    BfloatRow,
     Bytes,  /* IntegerRow<int8_t> */
     Words,  /* IntegerRow<int16_t> */
     /* Bytes and Words as a path's own kernels for few rows like them; only from and for the same table. */
@@ -43,7 +45,7 @@ enum class PreparedForm : uint32_t {
     WordStreamOfQuads,
     Bfloats, /* bf16, in tiles only */
 };
-constexpr size_t prepared_forms = 11; /* that rows have by themselves */
+constexpr size_t prepared_forms = 12; /* that rows have by themselves */
 
 /* The form with the same numbers in the columns' order, which tiles are made of. */
 constexpr PreparedForm plain_form(PreparedForm form) {
@@ -91,6 +93,14 @@ template <typename Integer> struct IntegerRow {
     const float *d = nullptr;      /* [padded / 32] */
     const int32_t *sums = nullptr; /* [padded / 16]: of q */
 };
+
+/*
+ * PreparedForm::BfloatRow: bf16 nearest to each x, ties to even, with zeros up to a multiple of 32; and with it the product of
+ * such a CPU with BF16 weights, to the last bit: lane i of sixteen has, of each 32 columns and by rising column,
+ *     sum = fma(weight[2i], x[2i], fma(weight[2i + 1], x[2i + 1], sum))
+ * where whatever is smaller than the smallest normal float counts as zero, and so do such results. The lanes end in the tree of
+ * sum(); the bias is added last.
+ */
 
 /* outputs[i][row] = sum over k of weights[row][k] * inputs[i][k], + bias[row], for row in [first_row, last_row). */
 struct ProductTask {
@@ -196,7 +206,7 @@ struct KernelTable {
     void (*turn)(uint32_t kind, float *head, uint32_t pairs, const float *angles);
     void (*activate)(const ActivationTask &task);
 
-    /* As interleave_bytes(), of floats to tiles of bf16, columns [first, first + columns); null where there are no such tiles. */
+    /* As interleave_bytes(), of floats to tiles of bf16 of its own, columns [first, first + columns); null where there are no such tiles. */
     void (*interleave_floats)(const TileShape &shape, const float *const *rows, size_t count, uint64_t first, uint64_t columns, std::byte *tile);
 };
 

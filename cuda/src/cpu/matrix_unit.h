@@ -14,7 +14,7 @@ enum class MatrixUnitState { Absent, Works, Fails };
 MatrixUnitState matrix_unit_state() noexcept;
 
 /* The table "amx": that of AVX-512 VNNI, with prompt rows of all but F32 weights by the unit. Exact and careful products
- * are not. */
+ * are not; nor are decode rows of BF16 weights rounded to bf16, which nobody has measured there. */
 KernelTable matrix_unit_table() noexcept;
 
 namespace amx {

@@ -1,7 +1,7 @@
 /*
  * Activation rows interleaved for products with many of them at once: a lane of a register is a row.
  *
- * A tile holds up to `lanes` rows, as integers, as floats (isa_float_tiles.inc) or, for a matrix unit, as bf16 (isa_matrix_tiles.inc). The integer product adds group g of the columns to chain g % 16, and adds the chains by a
+ * A tile holds up to `lanes` rows, as integers, as floats (isa_float_tiles.inc) or as bf16 (isa_avx512bf16.cpp and, for a matrix unit, isa_matrix_tiles.inc). The integer product adds group g of the columns to chain g % 16, and adds the chains by a
  * tree at the end; so that a kernel needs one chain at a time, the groups lie in the order of chain_order: all groups of
  * chain 0, then those of chain 8 and so on. Every group is a record:
  *     q of the group, as the kind says
@@ -24,6 +24,7 @@ enum class TileKind : uint32_t {
     Words,   /* q[group / 2][lanes][2], of two bytes */
     Floats,  /* all groups of sixteen columns [lanes][16] and no more, where `group` is 32 the even ones before the odd ones; the
                 last tile has only the lanes that are used */
+    BfloatRows, /* all groups of 32 columns [lanes][32] as bf16, by rising column; the last tile has only the lanes that are used */
     Bfloats, /* of each 32 columns [16][16 lanes][2], in one part or two: what the first leaves is the second */
     BfloatPairs,
     Spread, /* for lanes that are rows of weights: the groups' records, in the columns' order, have for each row q[group], of a
@@ -72,6 +73,7 @@ constexpr uint64_t tile_segment = 512;
 
 constexpr size_t tile_bytes(const TileShape &shape, uint64_t columns) {
     if (shape.kind == TileKind::Floats) return (columns + 15) / 16 * 16 * sizeof(float) * shape.lanes;
+    if (shape.kind == TileKind::BfloatRows) return (columns + 31) / 32 * 64 * shape.lanes;
     if (shape.kind != TileKind::Bfloats && shape.kind != TileKind::BfloatPairs) return (columns / shape.group * tile_record_bytes(shape) + 63) / 64 * 64;
     /* An odd number of segments, so that the same columns of all tiles fit the second-level cache together. */
     const uint64_t segments = (columns + tile_segment - 1) / tile_segment | 1;

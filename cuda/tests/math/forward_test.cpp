@@ -123,6 +123,7 @@ TEST(outputs_do_not_depend_on_what_else_is_in_the_batch) {
         const auto made = [&] { return kind == 0 ? expert_model(TensorType::F16) : kind == 1 ? dense_model(TensorType::Q8_0) : dense_model(TensorType::Q8_0, wide); };
         Engine alone(made(), 2);
         const std::vector<float> first = run_in_chunks(alone, 0, 40, 40), second = run_in_chunks(alone, 1, 21, 21);
+        CHECK(all_finite(first) && all_finite(second));
 
         /* Sequence 1 is at its last decode row while sequence 0 is prompted, with rows of the two interleaved. */
         Engine mixed(made(), 2);

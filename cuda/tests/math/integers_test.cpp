@@ -99,7 +99,7 @@ Vectors activations_for(uint64_t columns, size_t count, Random &random) {
     return vectors;
 }
 
-/* One with a matrix unit is another path but for its prompt rows, which are no integers (matrix_tiles_test.cpp). */
+/* One that multiplies bf16 has the integers of another path (matrix_tiles_test.cpp and bfloat_products_test.cpp have the rest). */
 std::vector<const KernelTable *> paths() {
     std::vector<const KernelTable *> tables;
     for (const KernelTable *table : worker::cpu::supported_cpu_kernels())

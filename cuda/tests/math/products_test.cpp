@@ -3,8 +3,10 @@
 #include "../../src/formats/dequantise.h"
 #include "../harness.h"
 #include "aligned.h"
+#include "bfloat.h"
 #include "random_data.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 
@@ -79,7 +81,9 @@ void check_problem(Problem &problem) {
 
     std::vector<float> expanded(problem.columns);
     std::vector<std::vector<float>> multiplied = problem.activations;
-    if (problem.form != PreparedForm::Floats)
+    if (problem.form == PreparedForm::BfloatRow)
+        for (std::vector<float> &row : multiplied) std::transform(row.begin(), row.end(), row.begin(), rounded_to_bfloat);
+    else if (problem.form != PreparedForm::Floats)
         for (std::vector<float> &row : multiplied) round_to_integers(row, worker::cpu::plain_form(problem.form) == PreparedForm::Bytes ? 127.0f : 32512.0f);
     const size_t row_bytes = worker::row_bytes(problem.type, problem.columns);
     for (uint64_t row = 0; row < problem.rows; row++) {
@@ -120,7 +124,7 @@ TEST(products_are_right_and_independent_of_their_company) {
 
 TEST(products_with_long_rows_are_right) {
     for (const KernelTable *table : worker::cpu::supported_cpu_kernels())
-        for (const TensorType type : {TensorType::F32, TensorType::Q8_0, TensorType::Q4_K})
+        for (const TensorType type : {TensorType::F32, TensorType::BF16, TensorType::Q8_0, TensorType::Q4_K})
             for (const Role role : {Role::Prompt, Role::Decode})
                 for (const Arithmetic arithmetic : {Arithmetic::Exact, Arithmetic::Careful, Arithmetic::Fast}) {
                     if (in_tiles_only(*table, type, role, arithmetic)) continue;
