@@ -10,6 +10,7 @@ pub(super) struct Avx512(__m512);
 
 // SAFETY, of every block below: the processor has the instructions, as the type says; what is loaded and stored are whole arrays.
 impl Lanes for Avx512 {
+    const MANY_REGISTERS: bool = true;
     type Mask = __mmask16;
     type Counts = __m512i;
 

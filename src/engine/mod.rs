@@ -13,7 +13,14 @@ pub(crate) mod fork;
 mod forward;
 mod lanes;
 #[cfg(target_arch = "x86_64")]
+mod lanes_avx2;
+#[cfg(target_arch = "x86_64")]
 mod lanes_avx512;
+mod lanes_in_parts;
+#[cfg(target_arch = "aarch64")]
+mod lanes_neon;
+#[cfg(target_arch = "x86_64")]
+mod lanes_sse2;
 mod raw;
 mod sampling;
 #[cfg(test)]

@@ -2,9 +2,11 @@
 //!
 //! Nothing is fused or reordered by that: results have the same bits on every path.
 
-use super::lanes::{Lanes, Portable};
+use super::lanes::Lanes;
+#[cfg(target_arch = "aarch64")]
+use super::lanes_neon::Baseline;
 #[cfg(target_arch = "x86_64")]
-use super::lanes_avx512::Avx512;
+use super::{lanes_avx2::Avx2, lanes_avx512::Avx512, lanes_sse2::Baseline};
 
 /// Work that gains by wide vectors. `run` must be `#[inline(always)]`, and all that is to gain inlined into it: only then
 /// is it compiled anew for each kind of vectors.
@@ -29,18 +31,18 @@ pub fn with_wide_vectors<Work: WideWork>(work: Work) -> Work::Answer {
             // SAFETY: the processor has these instructions.
             return unsafe { with_avx512(work) };
         }
-        if is_x86_feature_detected!("avx2") {
+        if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
             // SAFETY: the processor has these instructions.
             return unsafe { with_avx2(work) };
         }
     }
-    work.run::<Portable>()
+    work.run::<Baseline>()
 }
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2")]
+#[target_feature(enable = "avx2,popcnt")]
 fn with_avx2<Work: WideWork>(work: Work) -> Work::Answer {
-    work.run::<Portable>()
+    work.run::<Avx2>()
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -95,33 +97,39 @@ mod tests {
     }
 
     #[test]
-    fn wide_vectors_give_what_the_portable_ones_give() {
+    fn wide_vectors_give_what_every_processor_gives() {
         let number = |index: usize| (index as f32 * 12.9898).sin() * 4.0;
         for round in 0..100 {
             let mut a: [f32; LANES] = std::array::from_fn(|lane| number(round * 32 + lane));
             let b = std::array::from_fn(|lane| number(round * 32 + 16 + lane));
             a[round % LANES] = [b[round % LANES], -0.0, f32::NEG_INFINITY, 1.5][round % 4];
-            assert_eq!(with_wide_vectors(Everything(&a, &b)), Everything(&a, &b).run::<Portable>(), "{a:?} {b:?}");
+            let baseline = Everything(&a, &b).run::<Baseline>();
+            assert_eq!(with_wide_vectors(Everything(&a, &b)), baseline, "{a:?} {b:?}");
+            #[cfg(target_arch = "x86_64")]
+            if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("popcnt") {
+                // SAFETY: the processor has these instructions.
+                assert_eq!(unsafe { with_avx2(Everything(&a, &b)) }, baseline, "{a:?} {b:?}");
+            }
         }
     }
 
     #[test]
-    fn portable_lanes_do_what_their_names_say() {
+    fn lanes_do_what_their_names_say() {
         let a: [f32; LANES] = std::array::from_fn(|lane| lane as f32);
-        let (numbers, five) = (Portable::load(&a), Portable::splat(5.0));
+        let (numbers, five) = (Baseline::load(&a), Baseline::splat(5.0));
         let mask = numbers.at_least(five);
-        assert_eq!((Portable::bits(mask), Portable::bits(numbers.below(five))), (0xffe0, 0x001f));
-        assert_eq!(Portable::bits(Portable::but_not(mask, numbers.at_least(Portable::splat(7.0)))), 0x0060);
+        assert_eq!((Baseline::bits(mask), Baseline::bits(numbers.below(five))), (0xffe0, 0x001f));
+        assert_eq!(Baseline::bits(Baseline::but_not(mask, numbers.at_least(Baseline::splat(7.0)))), 0x0060);
         let mut packed = [0.0; LANES];
         assert_eq!(numbers.pack(mask, &mut packed), 11);
         assert_eq!(packed[..11], a[5..]);
         assert_eq!(
-            (numbers.largest(), five.times_two_to_the_low_bits(Portable::splat(12_582_914.0)).largest()),
+            (numbers.largest(), five.times_two_to_the_low_bits(Baseline::splat(12_582_914.0)).largest()),
             (15.0, 20.0)
         );
         assert_eq!(numbers.or_negative_infinity(numbers.below(five)).largest(), 4.0);
-        let ones = Portable::splat(f32::from_bits(1));
-        let counts = ones.count_where(mask, ones.count(Portable::no_counts()));
-        assert_eq!(Portable::total(counts), 27);
+        let ones = Baseline::splat(f32::from_bits(1));
+        let counts = ones.count_where(mask, ones.count(Baseline::no_counts()));
+        assert_eq!(Baseline::total(counts), 27);
     }
 }

@@ -26,7 +26,7 @@ pub(super) fn exponential(x: f32) -> f32 {
 
 /// The bits of [`exponential`] for each x from -[`MOST_EXCESS`] to 0.
 #[inline(always)]
-pub(super) fn exponentials<L: Lanes>(x: Side<L>) -> Side<L> {
+fn exponentials<L: Lanes, const SIDE: usize>(x: [L; SIDE]) -> [L; SIDE] {
     // Each step for all of them: the steps of one wait for each other, and a processor looks ahead to no more than a few
     // that it could do meanwhile.
     let (mut shifted, mut rest) = (x, x);
@@ -50,22 +50,6 @@ pub(super) fn exponentials<L: Lanes>(x: Side<L>) -> Side<L> {
     series
 }
 
-/// Lanes that go through the same steps side by side.
-pub(super) type Side<L> = [L; SIDE];
-const SIDE: usize = 8;
-/// How many numbers they have.
-pub(super) const ABREAST: usize = SIDE * LANES;
-
-/// The numbers of `from`.
-#[inline(always)]
-pub(super) fn side_by_side<L: Lanes>(from: &[f32; ABREAST]) -> Side<L> {
-    let mut side = [L::splat(0.0); SIDE];
-    for (lanes, from) in side.iter_mut().zip(from.as_chunks::<LANES>().0) {
-        *lanes = L::load(from);
-    }
-    side
-}
-
 /// The weights of a block. Kept from block to block, for to fill it with zeros takes time.
 #[repr(align(64))]
 pub(super) struct Weights([f32; BLOCK]);
@@ -84,16 +68,27 @@ impl Weights {
     /// The exponentials of x(logits), which are at most 0.
     #[inline(always)]
     fn of_scaled<L: Lanes>(&mut self, block: &[f32; BLOCK], of: impl Fn(L) -> L) -> &[f32; BLOCK] {
-        for (part, weights) in block.as_chunks().0.iter().zip(self.0.as_chunks_mut::<ABREAST>().0) {
-            let mut x = side_by_side::<L>(part);
-            for x in &mut x {
-                *x = of(*x).or_larger(L::splat(-MOST_EXCESS));
+        if L::MANY_REGISTERS {
+            self.side_by_side::<L, 8>(block, of);
+        } else {
+            self.side_by_side::<L, 2>(block, of);
+        }
+        &self.0
+    }
+
+    #[inline(always)]
+    fn side_by_side<L: Lanes, const SIDE: usize>(&mut self, block: &[f32; BLOCK], of: impl Fn(L) -> L) {
+        let parts = block.as_chunks::<LANES>().0.as_chunks::<SIDE>().0;
+        let weights = self.0.as_chunks_mut::<LANES>().0.as_chunks_mut::<SIDE>().0;
+        for (part, weights) in parts.iter().zip(weights) {
+            let mut x = [L::splat(0.0); SIDE];
+            for (x, logits) in x.iter_mut().zip(part) {
+                *x = of(L::load(logits)).or_larger(L::splat(-MOST_EXCESS));
             }
-            for (weights, to) in exponentials(x).into_iter().zip(weights.as_chunks_mut().0) {
+            for (weights, to) in exponentials(x).into_iter().zip(weights) {
                 weights.store(to);
             }
         }
-        &self.0
     }
 }
 
