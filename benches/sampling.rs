@@ -37,7 +37,7 @@ fn samplers(criterion: &mut Criterion) {
             SamplingOptions { top_k: 40, top_p: 0.95, min_p: 0.05, temperature: 0.8, ..plain },
         ),
     ];
-    for (shape, spread) in [("peaked", 3.0), ("flat", 0.3)] {
+    for (shape, spread) in [("peaked", 3.0), ("medium", 1.0), ("flat", 0.3)] {
         let mut group = criterion.benchmark_group(format!("152k {shape} logits"));
         let logits = logits(spread);
         let prompt: Vec<u32> = (0..64).map(|place| place * 97).collect();

@@ -10,9 +10,9 @@
 
 pub mod slots;
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use crate::engine::fork::{forks, watch};
 use crate::error::{Code, Error, Result};
 use slots::{Missing, Place, SlotTable, GENERATION_BITS, SLOT_BITS};
 
@@ -178,7 +178,7 @@ impl<O: Object> Registry<O> {
         let slot = (handle >> GENERATION_BITS) as u32 & ((1 << SLOT_BITS) - 1);
         let epoch = (handle >> 48) as u8;
         let Some(kind) = Kind::of_tag((handle >> 56) as u8) else { return Err(never(handle)) };
-        let current = EPOCH.load(Ordering::Relaxed);
+        let current = forks();
         if u32::from(epoch) == EPOCH_FLAG | current {
             return Ok((Place { slot, generation }, kind));
         }
@@ -218,7 +218,7 @@ impl Kind {
 }
 
 fn handle_of(kind: Kind, place: Place) -> u64 {
-    let epoch = u64::from(EPOCH_FLAG | EPOCH.load(Ordering::Relaxed));
+    let epoch = u64::from(EPOCH_FLAG | forks());
     u64::from(kind as u8) << 56 | epoch << 48 | u64::from(place.slot) << GENERATION_BITS | u64::from(place.generation)
 }
 
@@ -238,9 +238,8 @@ fn never(handle: u64) -> Error {
     Error::new(Code::InvalidHandle, detail)
 }
 
-/// Counts the forks between the first process and this one. Part of every handle, with a flag that makes the handle
-/// no address on machines that ignore a pointer's top byte.
-static EPOCH: AtomicU32 = AtomicU32::new(0);
+/// Stands beside the count of forks in every handle, and makes the handle no address on machines that ignore a pointer's top
+/// byte.
 const EPOCH_FLAG: u32 = 0x80;
 const EPOCHS: usize = 128;
 
@@ -248,17 +247,12 @@ const EPOCHS: usize = 128;
 /// it must be left alone, not even dropped, for its threads are not here and its locks may be held for ever.
 #[must_use]
 pub fn fork_epoch() -> u32 {
-    crate::ffi::fork::watch();
-    EPOCH.load(Ordering::Relaxed)
-}
-
-/// Called in the child of a fork, where little is allowed: only counts.
-pub(crate) fn note_fork() {
-    EPOCH.fetch_add(1, Ordering::Relaxed);
+    watch();
+    forks()
 }
 
 fn check_epoch() -> Result<()> {
-    if EPOCH.load(Ordering::Relaxed) as usize >= EPOCHS - 1 {
+    if forks() as usize >= EPOCHS - 1 {
         return Err(Error::new(Code::Forked, format!("more than {} processes have forked in a row", EPOCHS - 2)));
     }
     Ok(())
@@ -280,9 +274,9 @@ impl<T> PerProcess<T> {
     #[inline]
     pub fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
         // Beyond the last epoch nothing is ever inserted: see `check_epoch`.
-        let epoch = (EPOCH.load(Ordering::Relaxed) as usize).min(EPOCHS - 1);
+        let epoch = (forks() as usize).min(EPOCHS - 1);
         self.values[epoch].get_or_init(|| {
-            crate::ffi::fork::watch();
+            watch();
             make()
         })
     }
@@ -312,7 +306,7 @@ impl<T> ProcessOwned<T> {
     #[inline]
     pub fn get(&self) -> Result<&T> {
         match &self.value {
-            Some(value) if self.epoch == EPOCH.load(Ordering::Relaxed) => Ok(value),
+            Some(value) if self.epoch == forks() => Ok(value),
             _ => Err(Error::new(Code::Forked, "the object belongs to the parent process; load afresh in the child")),
         }
     }

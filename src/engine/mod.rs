@@ -9,7 +9,18 @@ mod description;
 mod device;
 #[cfg(feature = "emulated-gpu")]
 pub mod emulated;
+pub(crate) mod fork;
 mod forward;
+mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx2;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
+mod lanes_in_parts;
+#[cfg(target_arch = "aarch64")]
+mod lanes_neon;
+#[cfg(target_arch = "x86_64")]
+mod lanes_sse2;
 mod raw;
 mod sampling;
 #[cfg(test)]
@@ -25,6 +36,7 @@ pub use callback::{
 pub use description::{Activation, ModelDescription, Norm, Rotary, TensorRole, TensorType};
 pub use device::{Device, DeviceInformation, DeviceKind, DeviceUsage, MemoryUse, UsageSource};
 pub use forward::{Output, Role, Row};
+pub(crate) use lanes::{Lanes, LANES};
 pub(crate) use sampling::{not_finite, nothing_allowed};
 pub use sampling::{Sampling, TokenBias, TokenCount};
 pub use weights::{Backing, LoadMode, ResidencyPolicy, ResidencyReport, TensorSource, Weights};

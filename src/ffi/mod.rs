@@ -6,7 +6,6 @@
 mod callbacks;
 pub mod devices;
 pub mod errors;
-pub(crate) mod fork;
 mod guard;
 pub mod handles;
 pub mod health;

@@ -1,6 +1,6 @@
 //! Work on a vocabulary's logits, block by block.
 
-use crate::engine::{with_wide_vectors, WideWork};
+use crate::engine::{with_wide_vectors, Lanes, WideWork};
 
 /// Logits in one block; a block's sum or maximum stands for it in later searches. Blocks of one known length are what
 /// compilers vectorise best.
@@ -9,7 +9,7 @@ pub(super) const BLOCK: usize = 256;
 /// What is done with each block.
 pub(super) trait BlockWork {
     /// Takes the block of this number. Must be `#[inline(always)]`, so that it is compiled for wide vectors.
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]);
+    fn block<L: Lanes>(&mut self, number: usize, block: &[f32; BLOCK]);
 }
 
 /// Has `work` done on each block; the last one is filled up with forbidden logits.
@@ -32,15 +32,15 @@ impl<Chosen: Iterator<Item = usize>, Work: BlockWork> WideWork for OnBlocks<'_, 
     type Answer = ();
 
     #[inline(always)]
-    fn run(self) {
+    fn run<L: Lanes>(self) {
         let (blocks, rest) = self.logits.as_chunks::<BLOCK>();
         for number in self.chosen {
             match blocks.get(number) {
-                Some(block) => self.work.block(number, block),
+                Some(block) => self.work.block::<L>(number, block),
                 None => {
                     let mut last = [f32::NEG_INFINITY; BLOCK];
                     last[..rest.len()].copy_from_slice(rest);
-                    self.work.block(number, &last);
+                    self.work.block::<L>(number, &last);
                 }
             }
         }
@@ -117,7 +117,7 @@ mod tests {
 
     impl BlockWork for Positive {
         #[inline(always)]
-        fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+        fn block<L: Lanes>(&mut self, number: usize, block: &[f32; BLOCK]) {
             self.0.append(number, block, |logit| logit > 0.0);
         }
     }

@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 
 use super::blocks::{on_blocks, on_each_block, BlockWork, Hits, BLOCK};
-use super::exponential::{block_masses, log_sum};
+use super::exponential::{block_masses, kept_masses, log_sum};
 use super::kept::Kept;
-use crate::engine::{not_finite, nothing_allowed};
+use crate::engine::{not_finite, nothing_allowed, Lanes};
 use crate::error::Result;
 
 /// A token that is still in the running.
@@ -53,11 +53,9 @@ impl<'a> Distribution<'a> {
 
     /// Also tells whether there is no NaN and no positive infinity.
     fn indexed(logits: Cow<'a, [f32]>) -> (Self, bool) {
-        let mut work = BlockMaxima::default();
-        work.maxima.reserve_exact(logits.len().div_ceil(BLOCK));
+        let mut work = BlockMaxima { maxima: Vec::with_capacity(logits.len().div_ceil(BLOCK)), are_numbers: true };
         on_each_block(&logits, &mut work);
-        let are_numbers = work.are_numbers();
-        let maxima = work.maxima;
+        let BlockMaxima { maxima, are_numbers } = work;
         let maximum = maxima.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         (Self { logits, kept: Kept::ALL, maxima, maximum, masses: None }, are_numbers)
     }
@@ -116,7 +114,10 @@ impl<'a> Distribution<'a> {
     pub(super) fn block_masses(&self, reference: f32, scale: f32) -> Cow<'_, [u64]> {
         match &self.masses {
             Some((own, masses)) if *own == reference && scale == 1.0 => Cow::Borrowed(masses),
-            _ => Cow::Owned(block_masses(&self.logits, self.kept, reference, scale)),
+            _ if self.kept == Kept::ALL => Cow::Owned(block_masses(&self.logits, reference, scale)),
+            _ => {
+                Cow::Owned(kept_masses(&self.logits, self.kept, self.blocks_from(self.kept.least()), reference, scale))
+            }
         }
     }
 
@@ -136,15 +137,18 @@ impl<'a> Distribution<'a> {
     /// The tokens whose logit is at least `threshold`, in rising order.
     pub(super) fn at_least(&self, threshold: f32) -> Vec<Candidate> {
         let mut work = Holding { kept: self.kept.at_least(threshold), hits: Hits::new() };
-        let blocks = self.maxima.iter().enumerate().filter(|(_, maximum)| **maximum >= threshold);
-        on_blocks(&self.logits, blocks.map(|(number, _)| number), &mut work);
+        on_blocks(&self.logits, self.blocks_from(threshold), &mut work);
         work.hits.tokens.iter().map(|&token| Candidate { token, logit: self.logits[token as usize] }).collect()
+    }
+
+    /// The numbers of the blocks that have a logit of at least `threshold`.
+    fn blocks_from(&self, threshold: f32) -> impl Iterator<Item = usize> + '_ {
+        self.maxima.iter().enumerate().filter(move |(_, maximum)| **maximum >= threshold).map(|(number, _)| number)
     }
 
     /// About how many tokens are left; never too few.
     pub(super) fn most_left(&self) -> usize {
-        let least = self.kept.least();
-        self.maxima.iter().filter(|maximum| **maximum >= least).count() * BLOCK
+        self.blocks_from(self.kept.least()).count() * BLOCK
     }
 
     /// The `count`-th largest of the blocks' maxima: at least so many tokens reach it. Negative infinity where there are no
@@ -174,44 +178,24 @@ impl<'a> Distribution<'a> {
 }
 
 /// Finds the largest logit of each block, and whether all are numbers.
-#[derive(Default)]
 struct BlockMaxima {
     maxima: Vec<f32>,
-    /// The largest of the bits of all logits as whole numbers with a sign: those of positive logits.
-    positive: [i32; 16],
-    /// The same without a sign: those of negative logits, where there are any.
-    negative: [u32; 16],
-}
-
-impl BlockMaxima {
-    /// NaN is beyond infinity, with either sign.
-    fn are_numbers(&self) -> bool {
-        self.positive.iter().all(|bits| *bits < f32::INFINITY.to_bits() as i32)
-            && self.negative.iter().all(|bits| *bits <= f32::NEG_INFINITY.to_bits())
-    }
+    are_numbers: bool,
 }
 
 impl BlockWork for BlockMaxima {
     #[inline(always)]
-    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
-        let mut lanes = [f32::NEG_INFINITY; 16];
-        let (mut positive, mut negative) = (self.positive, self.negative);
-        for chunk in block.as_chunks::<16>().0 {
-            let numbers = positive.iter_mut().zip(&mut negative);
-            for ((lane, (positive, negative)), &logit) in lanes.iter_mut().zip(numbers).zip(chunk) {
-                *lane = if logit > *lane { logit } else { *lane };
-                *positive = (*positive).max(logit.to_bits() as i32);
-                *negative = (*negative).max(logit.to_bits());
-            }
+    fn block<L: Lanes>(&mut self, _: usize, block: &[f32; BLOCK]) {
+        let mut largest = L::splat(f32::NEG_INFINITY);
+        let mut are_numbers = largest.below(L::splat(0.0));
+        for logits in block.as_chunks().0 {
+            let logits = L::load(logits);
+            largest = largest.or_larger(logits);
+            // NaN is not below anything.
+            are_numbers = L::both(are_numbers, logits.below(L::splat(f32::INFINITY)));
         }
-        (self.positive, self.negative) = (positive, negative);
-        // By halves, which is done in vectors too.
-        for half in [8, 4, 2, 1] {
-            for lane in 0..half {
-                lanes[lane] = if lanes[lane + half] > lanes[lane] { lanes[lane + half] } else { lanes[lane] };
-            }
-        }
-        self.maxima.push(lanes[0]);
+        self.maxima.push(largest.largest());
+        self.are_numbers &= L::bits(are_numbers) == u16::MAX;
     }
 }
 
@@ -223,7 +207,7 @@ struct Holding {
 
 impl BlockWork for Holding {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+    fn block<L: Lanes>(&mut self, number: usize, block: &[f32; BLOCK]) {
         self.hits.append(number, &self.kept.block(number, block), |logit| logit > f32::NEG_INFINITY);
     }
 }

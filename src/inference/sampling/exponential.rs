@@ -1,13 +1,22 @@
 //! Sums of exponentials over a whole vocabulary, fast enough to be done for every token.
 
-use super::blocks::{on_each_block, BlockWork, BLOCK};
+use super::blocks::{on_blocks, on_each_block, BlockWork, BLOCK};
 use super::kept::Kept;
+use crate::engine::{Lanes, LANES};
 
-/// e^x for x <= 0, to within 3 units in the last place, 0 below -87; straight-line code that compilers vectorise.
+/// e^x for x <= 0, to within 3 units in the last place, 0 below -87.
 #[inline(always)]
 pub(super) fn exponential(x: f32) -> f32 {
-    let (shifted, rest) = reduced(x, LEAST);
-    let weight = scaled(series(rest), shifted);
+    let clamped = if x > LEAST { x } else { LEAST };
+    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
+    let whole = shifted - ROUND;
+    let rest = clamped - whole * LN_2_HIGH + whole * LN_2_LOW;
+    let mut series = SERIES[0];
+    for coefficient in &SERIES[1..] {
+        series = series * rest + coefficient;
+    }
+    let fraction = series * rest * rest + rest + 1.0;
+    let weight = f32::from_bits(fraction.to_bits().wrapping_add(shifted.to_bits() << 23));
     if x > LEAST {
         weight
     } else {
@@ -15,64 +24,82 @@ pub(super) fn exponential(x: f32) -> f32 {
     }
 }
 
-/// Of the exponential's series, the highest power first.
-const SERIES: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
-const LEAST: f32 = -87.0;
-
-/// The whole number of ln 2 in `x`, in the low bits, and the rest.
+/// The bits of [`exponential`] for each x from -[`MOST_EXCESS`] to 0.
 #[inline(always)]
-fn reduced(x: f32, least: f32) -> (f32, f32) {
-    // Adding and taking away 1.5 * 2^23 rounds to the nearest whole number.
-    const ROUND: f32 = 12_582_912.0;
-    let clamped = if x > least { x } else { least };
-    let shifted = clamped * std::f32::consts::LOG2_E + ROUND;
-    let whole = shifted - ROUND;
-    // ln 2 in two parts, so that the remainder is exact.
-    (shifted, clamped - whole * 0.693_359_4 + whole * 2.121_944_4e-4)
-}
-
-/// e^rest.
-#[inline(always)]
-fn series(rest: f32) -> f32 {
-    let mut series = SERIES[0];
-    for coefficient in &SERIES[1..] {
-        series = series * rest + coefficient;
+fn exponentials<L: Lanes, const SIDE: usize>(x: [L; SIDE]) -> [L; SIDE] {
+    // Each step for all of them: the steps of one wait for each other, and a processor looks ahead to no more than a few
+    // that it could do meanwhile.
+    let (mut shifted, mut rest) = (x, x);
+    for shifted in &mut shifted {
+        *shifted = shifted.times(L::splat(std::f32::consts::LOG2_E)).plus(L::splat(ROUND));
     }
-    series * rest * rest + rest + 1.0
+    for (rest, shifted) in rest.iter_mut().zip(shifted) {
+        let whole = shifted.minus(L::splat(ROUND));
+        *rest = rest.minus_exact_product(whole, L::splat(LN_2_HIGH)).plus(whole.times(L::splat(LN_2_LOW)));
+    }
+    let mut series = [L::splat(SERIES[0]); SIDE];
+    for coefficient in &SERIES[1..] {
+        for (series, rest) in series.iter_mut().zip(rest) {
+            *series = series.times(rest).plus(L::splat(*coefficient));
+        }
+    }
+    for (series, (rest, shifted)) in series.iter_mut().zip(rest.into_iter().zip(shifted)) {
+        let fraction = series.times(rest).times(rest).plus(rest).plus(L::splat(1.0));
+        *series = fraction.times_two_to_the_low_bits(shifted);
+    }
+    series
 }
 
-/// The low bits of `shifted` are a whole number: moved into the exponent, they multiply by 2^whole.
-#[inline(always)]
-fn scaled(fraction: f32, shifted: f32) -> f32 {
-    f32::from_bits(fraction.to_bits().wrapping_add(shifted.to_bits() << 23))
-}
-
-/// The weights of a block. Kept from block to block, and aligned, for both take time.
+/// The weights of a block. Kept from block to block, for to fill it with zeros takes time.
 #[repr(align(64))]
-pub(super) struct Weights {
-    all: [f32; BLOCK],
-    shifted: [f32; BLOCK],
-}
+pub(super) struct Weights([f32; BLOCK]);
 
 impl Weights {
     pub(super) const fn new() -> Self {
-        Self { all: [0.0; BLOCK], shifted: [0.0; BLOCK] }
+        Self([0.0; BLOCK])
     }
 
-    /// [`exponential`] of each `x(logit)` of a block, but that of -[`MOST_EXCESS`] for what is below: no mass either way.
+    /// The weights of the logits of `block`, of which the likeliest has the logit `maximum`.
     #[inline(always)]
-    pub(super) fn of(&mut self, block: &[f32; BLOCK], x: impl Fn(f32) -> f32) -> &[f32; BLOCK] {
-        // Step by step through memory: the steps of one number wait for each other, and a processor looks ahead to no more
-        // than a few numbers that it could compute meanwhile.
-        for ((shifted, rest), &logit) in self.shifted.iter_mut().zip(&mut self.all).zip(block) {
-            (*shifted, *rest) = reduced(x(logit), -MOST_EXCESS);
+    pub(super) fn of<L: Lanes>(&mut self, block: &[f32; BLOCK], maximum: f32) -> &[f32; BLOCK] {
+        self.of_scaled(block, |logits: L| logits.minus(L::splat(maximum)))
+    }
+
+    /// The exponentials of x(logits), which are at most 0.
+    #[inline(always)]
+    fn of_scaled<L: Lanes>(&mut self, block: &[f32; BLOCK], of: impl Fn(L) -> L) -> &[f32; BLOCK] {
+        if L::MANY_REGISTERS {
+            self.side_by_side::<L, 8>(block, of);
+        } else {
+            self.side_by_side::<L, 2>(block, of);
         }
-        for (rest, &shifted) in self.all.iter_mut().zip(&self.shifted) {
-            *rest = scaled(series(*rest), shifted);
+        &self.0
+    }
+
+    #[inline(always)]
+    fn side_by_side<L: Lanes, const SIDE: usize>(&mut self, block: &[f32; BLOCK], of: impl Fn(L) -> L) {
+        let parts = block.as_chunks::<LANES>().0.as_chunks::<SIDE>().0;
+        let weights = self.0.as_chunks_mut::<LANES>().0.as_chunks_mut::<SIDE>().0;
+        for (part, weights) in parts.iter().zip(weights) {
+            let mut x = [L::splat(0.0); SIDE];
+            for (x, logits) in x.iter_mut().zip(part) {
+                *x = of(L::load(logits)).or_larger(L::splat(-MOST_EXCESS));
+            }
+            for (weights, to) in exponentials(x).into_iter().zip(weights) {
+                weights.store(to);
+            }
         }
-        &self.all
     }
 }
+
+/// Of the exponential's series, the highest power first.
+const SERIES: [f32; 6] = [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
+const LEAST: f32 = -87.0;
+/// Adding and taking away 1.5 * 2^23 rounds to the nearest whole number, which the low bits of the sum are.
+const ROUND: f32 = 12_582_912.0;
+/// ln 2 is the first, of few bits so that its products with whole numbers are exact, less the second.
+const LN_2_HIGH: f32 = 0.693_359_4;
+const LN_2_LOW: f32 = 2.121_944_4e-4;
 
 /// So much less likely than the likeliest, a token has no mass, and its weight times this has none.
 pub(super) const MOST_EXCESS: f32 = 40.0;
@@ -82,39 +109,101 @@ pub(super) const MOST_EXCESS: f32 = 40.0;
 /// Sums of masses are exact: any order of adding gives the same, here and on every device.
 #[inline(always)]
 pub(super) fn mass(weight: f32) -> u64 {
-    (f64::from(weight) * UNIT).round_ties_even() as u64
+    // Added to this number, a weight is rounded to its last bit, which is a unit.
+    const ROUND_TO_UNIT: f64 = 24_576.0; // 1.5 * 2^(52 - 38)
+    (f64::from(weight) + ROUND_TO_UNIT).to_bits() - ROUND_TO_UNIT.to_bits()
 }
 
 /// The mass of a weight of 1. The vocabulary's 2^24 tokens at most cannot overflow a sum.
 pub(super) const UNIT: f64 = (1u64 << 38) as f64;
 
-/// [`mass`] and [`NO_MASS`] together: added to this number, a weight is rounded to its last bit, which is a [`UNIT`]th.
-#[inline(always)]
-pub(super) fn mass_bits(weight: f32) -> u64 {
-    (f64::from(weight) + ROUND_TO_UNIT).to_bits()
+/// The sum of the [`mass`]es of weights in lanes, of one block at most.
+///
+/// Each has its bits of 2^-19 and above added up by themselves, so that single precision and whole numbers of 32 bits do.
+#[derive(Clone, Copy)]
+pub(super) struct MassSum<L: Lanes> {
+    high: L::Counts,
+    low: L::Counts,
+    /// How many there are.
+    count: u32,
 }
 
-const ROUND_TO_UNIT: f64 = 24_576.0; // 1.5 * 2^(52 - 38)
-/// The [`mass_bits`] of nothing.
-pub(super) const NO_MASS: u64 = ROUND_TO_UNIT.to_bits();
-
-/// The sum of a block's masses, of that of their [`mass_bits`].
-#[inline(always)]
-pub(super) fn masses_of(bits: u64) -> u64 {
-    bits.wrapping_sub(NO_MASS.wrapping_mul(BLOCK as u64))
-}
-
-/// The masses of e^((logit - maximum) * scale) of what is `kept`, summed over each block of `logits`.
-pub(super) fn block_masses(logits: &[f32], kept: Kept, maximum: f32, scale: f32) -> Vec<u64> {
-    let sums = vec![0; logits.len().div_ceil(BLOCK)];
-    if kept == Kept::ALL {
-        let mut work = BlockMasses { maximum, scale, weights: Weights::new(), sums };
-        on_each_block(logits, &mut work);
-        return work.sums;
+impl<L: Lanes> MassSum<L> {
+    #[inline(always)]
+    pub(super) fn new() -> Self {
+        Self { high: L::no_counts(), low: L::no_counts(), count: 0 }
     }
-    let mut work = KeptMasses { maximum, scale, kept, weights: Weights::new(), sums };
+
+    /// Adds weights from -1 to 1.
+    #[inline(always)]
+    pub(super) fn add(&mut self, weights: L) {
+        let (high, low) = Self::parts(weights);
+        self.high = high.count(self.high);
+        self.low = low.count(self.low);
+        self.count += LANES as u32;
+    }
+
+    /// The same, and those that `mask` has a one for to `part` too.
+    #[inline(always)]
+    pub(super) fn add_and(&mut self, weights: L, mask: L::Mask, part: &mut Self) {
+        let (high, low) = Self::parts(weights);
+        self.high = high.count(self.high);
+        self.low = low.count(self.low);
+        self.count += LANES as u32;
+        part.high = high.count_where(mask, part.high);
+        part.low = low.count_where(mask, part.low);
+        part.count += L::bits(mask).count_ones();
+    }
+
+    /// Adds those that `mask` has a one for.
+    #[inline(always)]
+    pub(super) fn add_where(&mut self, weights: L, mask: L::Mask) {
+        Self::new().add_and(weights, mask, self);
+    }
+
+    /// The weights rounded to 2^-19ths, and what is left of them rounded to [`UNIT`]ths, in the low bits.
+    #[inline(always)]
+    fn parts(weights: L) -> (L, L) {
+        let high = weights.plus(L::splat(ROUND_TO_HIGH));
+        let rest = weights.minus(high.minus(L::splat(ROUND_TO_HIGH)));
+        (high, rest.plus(L::splat(ROUND_TO_LOW)))
+    }
+
+    /// The sum, which may be below zero if weights are.
+    #[inline(always)]
+    pub(super) fn total(self) -> i64 {
+        let sum = |counts, bias: f32| {
+            let sum = L::total(counts).wrapping_sub(bias.to_bits().wrapping_mul(self.count));
+            i64::from(sum as i32)
+        };
+        (sum(self.high, ROUND_TO_HIGH) << LOW_BITS) + sum(self.low, ROUND_TO_LOW)
+    }
+}
+
+/// Of a mass of 38 bits.
+const LOW_BITS: u32 = 19;
+const ROUND_TO_HIGH: f32 = 24.0; // 1.5 * 2^(23 - 19)
+const ROUND_TO_LOW: f32 = 1.5 / 32_768.0; // 1.5 * 2^(23 - 38)
+
+/// The masses of e^((logit - maximum) * scale), summed over each block of `logits`.
+pub(super) fn block_masses(logits: &[f32], maximum: f32, scale: f32) -> Vec<u64> {
+    let mut work = BlockMasses { maximum, scale, weights: Weights::new(), sums: vec![0; logits.len().div_ceil(BLOCK)] };
     on_each_block(logits, &mut work);
     work.sums
+}
+
+/// The same of what is `kept`, all of which is in blocks of these numbers.
+pub(super) fn kept_masses(
+    logits: &[f32],
+    kept: Kept,
+    blocks: impl Iterator<Item = usize>,
+    maximum: f32,
+    scale: f32,
+) -> Vec<u64> {
+    let masses = BlockMasses { maximum, scale, weights: Weights::new(), sums: vec![0; logits.len().div_ceil(BLOCK)] };
+    let mut work = KeptMasses { kept, masses };
+    on_blocks(logits, blocks, &mut work);
+    work.masses.sums
 }
 
 struct BlockMasses {
@@ -126,38 +215,32 @@ struct BlockMasses {
 
 impl BlockWork for BlockMasses {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
-        let (maximum, scale) = (self.maximum, self.scale);
-        self.sums[number] = sum_of_masses(self.weights.of(block, |logit| (logit - maximum) * scale));
+    fn block<L: Lanes>(&mut self, number: usize, block: &[f32; BLOCK]) {
+        let (maximum, scale) = (L::splat(self.maximum), L::splat(self.scale));
+        let weights = self.weights.of_scaled(block, |logits: L| logits.minus(maximum).times(scale));
+        let mut sum = MassSum::<L>::new();
+        for weights in weights.as_chunks().0 {
+            sum.add(L::load(weights));
+        }
+        self.sums[number] = sum.total() as u64;
     }
 }
 
 struct KeptMasses {
-    maximum: f32,
-    scale: f32,
     kept: Kept,
-    weights: Weights,
-    sums: Vec<u64>,
+    masses: BlockMasses,
 }
 
 impl BlockWork for KeptMasses {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
-        let (maximum, scale) = (self.maximum, self.scale);
-        let block = self.kept.block(number, block);
-        self.sums[number] = sum_of_masses(self.weights.of(&block, |logit| (logit - maximum) * scale));
+    fn block<L: Lanes>(&mut self, number: usize, block: &[f32; BLOCK]) {
+        self.masses.block::<L>(number, &self.kept.block(number, block));
     }
-}
-
-/// The sum of the masses of `weights`.
-#[inline(always)]
-fn sum_of_masses(weights: &[f32; BLOCK]) -> u64 {
-    masses_of(weights.iter().fold(0, |sum: u64, &weight| sum.wrapping_add(mass_bits(weight))))
 }
 
 /// The natural logarithm of the sum of e^logit, exact to double rounding of single-precision terms.
 pub(super) fn log_sum(logits: &[f32], maximum: f32) -> f64 {
-    let total = block_masses(logits, Kept::ALL, maximum, 1.0).iter().sum::<u64>();
+    let total = block_masses(logits, maximum, 1.0).iter().sum::<u64>();
     f64::from(maximum) + (total as f64 / UNIT).ln()
 }
 
@@ -174,6 +257,34 @@ mod tests {
             worst = worst.max(((f64::from(exponential(x)) - truth) / truth).abs());
         }
         assert!(worst < 2e-7, "{worst}");
+    }
+
+    struct Side<'a>(&'a [f32; BLOCK]);
+
+    impl crate::engine::WideWork for Side<'_> {
+        type Answer = (Vec<f32>, i64);
+
+        #[inline(always)]
+        fn run<L: Lanes>(self) -> (Vec<f32>, i64) {
+            let mut weights = Weights::new();
+            let weights = weights.of::<L>(self.0, 0.0);
+            let mut negative = MassSum::<L>::new();
+            for weights in weights.as_chunks().0 {
+                negative.add(L::splat(0.0).minus(L::load(weights)));
+            }
+            (weights.to_vec(), negative.total())
+        }
+    }
+
+    #[test]
+    fn side_by_side_and_alone_have_the_same_bits() {
+        for block in 0..2000usize {
+            let logits = std::array::from_fn(|place| -((block * BLOCK + place) as f32) * (MOST_EXCESS / 512_000.0));
+            let (weights, negative) = crate::engine::with_wide_vectors(Side(&logits));
+            let alone = logits.map(exponential);
+            assert!(weights.iter().zip(alone).all(|(weight, alone)| weight.to_bits() == alone.to_bits()), "{block}");
+            assert_eq!(-negative, alone.iter().map(|weight| mass(*weight) as i64).sum::<i64>(), "{block}");
+        }
     }
 
     #[test]
@@ -196,7 +307,7 @@ mod tests {
                     .collect();
                 let maximum = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
                 let masses = logits.iter().map(|logit| mass(exponential((logit - maximum) * scale)));
-                let blocks = block_masses(&logits, Kept::ALL, maximum, scale);
+                let blocks = block_masses(&logits, maximum, scale);
                 assert_eq!(blocks.iter().sum::<u64>(), masses.sum::<u64>(), "{length} {scale}");
             }
         }
@@ -204,7 +315,7 @@ mod tests {
         // Halves go to the even number.
         let unit = 1.0 / UNIT as f32;
         assert_eq!((mass(0.5 * unit), mass(1.5 * unit), mass(2.5 * unit)), (0, 2, 2));
-        assert_eq!(block_masses(&[f32::NEG_INFINITY, 0.0, -100.0], Kept::ALL, 0.0, 1.0), [1 << 38]);
+        assert_eq!(block_masses(&[f32::NEG_INFINITY, 0.0, -100.0], 0.0, 1.0), [1 << 38]);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::exponential::{exponential, mass};
 use super::guess::Bands;
 use super::kept::{first_key, key, Interval, Kept};
 use super::shares::{excess, first_reaching, First, Order, Sums};
+use crate::engine::Lanes;
 
 /// What is left to draw from.
 pub(super) enum Remaining<'a> {
@@ -122,6 +123,10 @@ impl Order for ByLikelihood {
         -f64::from(logit)
     }
 
+    fn least_rank(self, maximum: f32) -> f64 {
+        self.rank(maximum)
+    }
+
     fn rises_outside(self, _: f32, high: f32) -> bool {
         high == f32::INFINITY
     }
@@ -151,6 +156,10 @@ impl Order for ByTypicality {
     #[inline(always)]
     fn rank(self, logit: f32) -> f64 {
         (self.excess(logit) - self.expected).abs()
+    }
+
+    fn least_rank(self, _: f32) -> f64 {
+        0.0
     }
 
     fn rises_outside(self, low: f32, high: f32) -> bool {
@@ -197,7 +206,7 @@ struct LargestKept {
 
 impl BlockWork for LargestKept {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
+    fn block<L: Lanes>(&mut self, number: usize, block: &[f32; BLOCK]) {
         for (largest, logit) in self.largest.iter_mut().zip(self.kept.block(number, block)) {
             *largest = if logit > *largest { logit } else { *largest };
         }

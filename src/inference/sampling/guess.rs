@@ -4,6 +4,7 @@
 use super::blocks::{on_blocks, on_each_block, BlockWork, BLOCK};
 use super::distribution::Distribution;
 use super::exponential::exponential;
+use crate::engine::Lanes;
 
 /// Which logits are surely kept, from `sure_from` up to but not including `sure_to`, and which ones may be: the other ones from
 /// `from` up to but not including `to`. An end of infinity is above all.
@@ -168,7 +169,7 @@ struct Least([f32; 16]);
 
 impl BlockWork for Least {
     #[inline(always)]
-    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
+    fn block<L: Lanes>(&mut self, _: usize, block: &[f32; BLOCK]) {
         for chunk in block.as_chunks::<16>().0 {
             for (least, &logit) in self.0.iter_mut().zip(chunk) {
                 *least = if logit < *least && logit > f32::NEG_INFINITY { logit } else { *least };
@@ -188,7 +189,7 @@ struct Counts {
 
 impl BlockWork for Counts {
     #[inline(always)]
-    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
+    fn block<L: Lanes>(&mut self, _: usize, block: &[f32; BLOCK]) {
         // Rounds to the nearest whole number, which the low bits then hold.
         const ROUND: f32 = 12_582_912.0;
         let mut places = [0; BLOCK];

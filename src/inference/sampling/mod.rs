@@ -24,6 +24,7 @@ mod exponential;
 mod filters;
 mod guess;
 mod kept;
+mod open;
 mod penalties;
 pub mod rng;
 mod shares;

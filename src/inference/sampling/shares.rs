@@ -6,12 +6,13 @@
 
 use std::marker::PhantomData;
 
-use super::blocks::{on_each_block, BlockWork, Hits, BLOCK};
+use super::blocks::{on_each_block, BlockWork, BLOCK};
 use super::distribution::{Candidate, Distribution};
-use super::exponential::{mass_bits, masses_of, Weights, MOST_EXCESS, NO_MASS};
-use super::filters::{fewest_reaching, Ranked};
+use super::exponential::{MassSum, Weights, MOST_EXCESS};
 use super::guess::Bands;
 use super::kept::Kept;
+use super::open::{Open, OpenBlock};
+use crate::engine::Lanes;
 
 /// An order of tokens by their logits.
 pub(super) trait Order: Copy {
@@ -22,6 +23,8 @@ pub(super) trait Order: Copy {
     fn among(maximum: f32, sums: Sums) -> Self;
     /// Lower comes first; of equals the lower token.
     fn rank(self, logit: f32) -> f64;
+    /// No token's is lower, where the likeliest has the logit `maximum`.
+    fn least_rank(self, maximum: f32) -> f64;
     /// Whether ranks do not fall from `low` down, nor from `high` up, which may be infinity.
     fn rises_outside(self, low: f32, high: f32) -> bool;
     /// Those that come before a token, and it.
@@ -69,45 +72,45 @@ fn first_within<By: Order>(
     target: impl Fn(u64) -> u64,
 ) -> Option<First> {
     let maximum = distribution.maximum();
-    let mut survey = Survey::<By> {
-        maximum,
-        bands,
-        weights: Weights::new(),
-        sums: Sums::default(),
-        sure: vec![0; distribution.logits().len().div_ceil(BLOCK)],
-        open: Hits::new(),
-        order: PhantomData,
-    };
+    let blocks = distribution.logits().len().div_ceil(BLOCK);
+    let sums = Sums::default();
+    let (sure, open) = (Vec::with_capacity(blocks), Open::new(blocks));
+    let mut survey = Survey::<By> { maximum, bands, weights: Weights::new(), sums, sure, open, order: PhantomData };
     on_each_block(distribution.logits(), &mut survey);
-    let Survey { sums, sure: mut masses, open: Hits { tokens, .. }, .. } = survey;
+    let Survey { sums, sure: mut masses, open, .. } = survey;
     let order = By::among(maximum, sums);
     let before = masses.iter().sum();
-    let open = Open::new(tokens, distribution, order);
-    let last = open.last_reaching(before, target(sums.mass))?;
-    if !bands.divide(order, last.logit, maximum) {
+    let reached = open.reaching(order, maximum, bands.open_ranks(order, maximum), (before, target(sums.mass)))?;
+    if !bands.divide(order, reached.last.logit, maximum) {
         return None;
     }
 
-    let kept = order.up_to(last);
-    let mut largest = f32::NEG_INFINITY;
-    for (&token, (&logit, &mass)) in open.tokens.iter().zip(open.logits.iter().zip(&open.masses)) {
-        let holds = kept.holds(token, logit);
-        masses[token as usize / BLOCK] += if holds { mass } else { 0 };
-        largest = if holds && logit > largest { logit } else { largest };
-    }
+    let largest = reached.add_to(&mut masses, &open);
     let maximum = match bands {
         _ if bands.are_sure(maximum) => Some(maximum),
         Bands { sure_from: f32::INFINITY, .. } => Some(largest),
         _ if largest >= bands.sure_to => Some(largest),
         _ => None,
     };
-    Some(First { kept, masses, maximum })
+    Some(First { kept: order.up_to(reached.last), masses, maximum })
 }
 
 impl Bands {
     #[inline(always)]
     fn are_sure(self, logit: f32) -> bool {
         logit >= self.sure_from && logit < self.sure_to
+    }
+
+    /// About from where to where the ranks of open tokens go.
+    fn open_ranks(self, order: impl Order, maximum: f32) -> (f64, f64) {
+        let least = if self.sure_from == f32::INFINITY {
+            order.least_rank(maximum)
+        } else if self.sure_to == f32::INFINITY {
+            order.rank(self.sure_from)
+        } else {
+            order.rank(self.sure_from).min(order.rank(self.sure_to))
+        };
+        (least, order.rank(self.from).max(order.rank(self.to.min(maximum))))
     }
 
     /// Whether what is sure comes before the logit `last` in the order, and what is neither sure nor open after it.
@@ -130,35 +133,39 @@ struct Survey<By> {
     sums: Sums,
     /// Masses of sure tokens, by block.
     sure: Vec<u64>,
-    open: Hits,
+    open: Open,
     order: PhantomData<By>,
 }
 
 impl<By: Order> BlockWork for Survey<By> {
     #[inline(always)]
-    fn block(&mut self, number: usize, block: &[f32; BLOCK]) {
-        let (maximum, bands) = (self.maximum, self.bands);
-        let weights = self.weights.of(block, |logit| logit - maximum);
-        let (mut all, mut sure) = (0u64, 0u64);
-        for (&weight, &logit) in weights.iter().zip(block) {
-            let bits = mass_bits(weight);
-            let is_sure = if By::CENTRED { bands.are_sure(logit) } else { logit >= bands.sure_from };
-            all = all.wrapping_add(bits);
-            sure = sure.wrapping_add(if is_sure { bits } else { NO_MASS });
+    fn block<L: Lanes>(&mut self, _: usize, block: &[f32; BLOCK]) {
+        let Bands { from, sure_from, sure_to, to } = self.bands;
+        let (from, sure_from, sure_to, to) = (L::splat(from), L::splat(sure_from), L::splat(sure_to), L::splat(to));
+        let (mut all, mut sure, mut weighted) = (MassSum::<L>::new(), MassSum::new(), MassSum::new());
+        let (mut open, room) = (OpenBlock::default(), self.open.room());
+        let weights = self.weights.of::<L>(block, self.maximum).as_chunks().0;
+        for (number, (logits, weights)) in block.as_chunks().0.iter().zip(weights).enumerate() {
+            let (logits, weights) = (L::load(logits), L::load(weights));
+            let (is_sure, is_open) = if By::CENTRED {
+                let is_sure = L::both(logits.at_least(sure_from), logits.below(sure_to));
+                let is_within = L::both(logits.at_least(from), logits.below(to));
+                // The excess with its sign turned.
+                let lack = logits.minus(L::splat(self.maximum)).or_larger(L::splat(-MOST_EXCESS));
+                weighted.add(weights.times(lack));
+                (is_sure, L::but_not(is_within, is_sure))
+            } else {
+                let is_sure = logits.at_least(sure_from);
+                (is_sure, L::but_not(logits.at_least(from), is_sure))
+            };
+            all.add_and(weights, is_sure, &mut sure);
+            open.add(number, logits, is_open, room);
         }
-        self.sums.mass += masses_of(all);
-        self.sure[number] = masses_of(sure);
+        self.open.push(open);
+        self.sums.mass += all.total() as u64;
+        self.sure.push(sure.total() as u64);
         if By::CENTRED {
-            let weighted = weights
-                .iter()
-                .zip(block)
-                .fold(0u64, |sum, (&weight, &logit)| sum.wrapping_add(mass_bits(weight * excess(logit, maximum))));
-            self.sums.weighted += masses_of(weighted);
-            self.open.append(number, block, |logit| {
-                (logit >= bands.from && logit < bands.sure_from) || (logit >= bands.sure_to && logit < bands.to)
-            });
-        } else {
-            self.open.append(number, block, |logit| logit >= bands.from && logit < bands.sure_from);
+            self.sums.weighted += -weighted.total() as u64;
         }
     }
 }
@@ -174,96 +181,11 @@ pub(super) fn excess(logit: f32, maximum: f32) -> f32 {
     }
 }
 
-/// The tokens to be looked at one by one, in rising order.
-struct Open<By> {
-    tokens: Vec<u32>,
-    logits: Vec<f32>,
-    order: By,
-    maximum: f32,
-    weights: Weights,
-    masses: Vec<u64>,
-    ranks: Vec<f64>,
-}
-
-impl<By: Order> Open<By> {
-    fn new(tokens: Vec<u32>, distribution: &Distribution<'_>, order: By) -> Self {
-        let logits: Vec<f32> = tokens.iter().map(|&token| distribution.logits()[token as usize]).collect();
-        let room = logits.len() + BLOCK;
-        let mut open = Self {
-            tokens,
-            logits: Vec::new(),
-            order,
-            maximum: distribution.maximum(),
-            weights: Weights::new(),
-            masses: Vec::with_capacity(room),
-            ranks: Vec::with_capacity(room),
-        };
-        on_each_block(&logits, &mut open);
-        open.ranks.truncate(logits.len());
-        open.logits = logits;
-        open
-    }
-
-    /// The first one at which the masses by the order, and those `before` all of them, reach `target`.
-    fn last_reaching(&self, mut before: u64, target: u64) -> Option<Candidate> {
-        if before >= target {
-            return None;
-        }
-        let (mut least, mut most) = ([f64::INFINITY; 8], [f64::NEG_INFINITY; 8]);
-        for ranks in self.ranks.chunks(8) {
-            for ((least, most), &rank) in least.iter_mut().zip(&mut most).zip(ranks) {
-                *least = if rank < *least { rank } else { *least };
-                *most = if rank > *most { rank } else { *most };
-            }
-        }
-        let least = least.into_iter().fold(f64::INFINITY, f64::min);
-        let most = most.into_iter().fold(f64::NEG_INFINITY, f64::max);
-        let most = most.min(least + 2.0 * f64::from(MOST_EXCESS));
-        let scale = if most > least { LAST_BUCKET as f64 / (most - least) } else { 0.0 };
-        let bucket_of = |rank: f64| {
-            const ROUND: f64 = (1u64 << 52) as f64;
-            let place = (rank - least) * scale;
-            (if place < LAST_BUCKET as f64 { place } else { LAST_BUCKET as f64 } + ROUND).to_bits() as u32
-        };
-        let buckets: Vec<u32> = self.ranks.iter().map(|&rank| bucket_of(rank)).collect();
-        let mut sums = [0; LAST_BUCKET + 1];
-        for (&bucket, &mass) in buckets.iter().zip(&self.masses) {
-            sums[bucket as usize & LAST_BUCKET] += mass;
-        }
-        let reached = sums.iter().position(|&mass| {
-            before += mass;
-            before >= target
-        })?;
-        before -= sums[reached];
-        let ranked = |place: usize| Ranked {
-            rank: self.ranks[place],
-            mass: self.masses[place],
-            candidate: Candidate { token: self.tokens[place], logit: self.logits[place] },
-        };
-        let places = buckets.iter().enumerate().filter(|(_, bucket)| **bucket as usize == reached);
-        let mut ranked: Vec<Ranked> = places.map(|(place, _)| ranked(place)).collect();
-        let count = fewest_reaching(&mut ranked, target - before);
-        ranked[..count].last().map(|last| last.candidate)
-    }
-}
-
-impl<By: Order> BlockWork for Open<By> {
-    #[inline(always)]
-    fn block(&mut self, _: usize, block: &[f32; BLOCK]) {
-        let maximum = self.maximum;
-        let weights = self.weights.of(block, |logit| logit - maximum);
-        self.masses.extend_from_slice(&weights.map(|weight| mass_bits(weight) - NO_MASS));
-        self.ranks.extend_from_slice(&block.map(|logit| self.order.rank(logit)));
-    }
-}
-
-const LAST_BUCKET: usize = 1023;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::inference::sampling::exponential::block_masses;
-    use crate::inference::sampling::filters::{weighted_excess, ByLikelihood, ByTypicality};
+    use crate::inference::sampling::exponential::kept_masses;
+    use crate::inference::sampling::filters::{fewest_reaching, weighted_excess, ByLikelihood, ByTypicality, Ranked};
 
     /// Around a place that is given in hundredths.
     #[derive(Clone, Copy)]
@@ -277,6 +199,9 @@ mod tests {
         }
         fn rank(self, logit: f32) -> f64 {
             self.0.rank(logit)
+        }
+        fn least_rank(self, maximum: f32) -> f64 {
+            self.0.least_rank(maximum)
         }
         fn rises_outside(self, low: f32, high: f32) -> bool {
             self.0.rises_outside(low, high)
@@ -347,7 +272,9 @@ mod tests {
                         assert_eq!(logit > f32::NEG_INFINITY, expected.binary_search(&token).is_ok());
                     }
                 }
-                assert_eq!(first.masses, block_masses(logits, first.kept, maximum, 1.0), "{name}, {guess:?}");
+                let blocks = 0..logits.len().div_ceil(BLOCK);
+                let masses = kept_masses(logits, first.kept, blocks, maximum, 1.0);
+                assert_eq!(first.masses, masses, "{name}, {guess:?}");
                 let largest = found.iter().map(|token| logits[*token as usize]).fold(f32::NEG_INFINITY, f32::max);
                 assert!(first.maximum.is_none_or(|maximum| maximum == largest), "{name}, {guess:?}");
             }
