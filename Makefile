@@ -16,7 +16,7 @@ RUN_PREFIX  := $(CURDIR)/target/prefix
 # Read by packaging/install.sh; LIBDIR and INCLUDEDIR follow PREFIX unless given.
 export PREFIX DESTDIR LIBDIR INCLUDEDIR VERSION BUILT
 
-.PHONY: help run build cuda cuda-toolkit gpu-bundle install uninstall test thread-sanitizer aarch64 check headers bench
+.PHONY: help run build cuda cuda-toolkit gpu-bundle install uninstall test thread-sanitizer address-sanitizer aarch64 check headers bench
 
 help:
 	@echo "libworker $(VERSION)"
@@ -25,6 +25,7 @@ help:
 	@echo "                 (TOPIC='the autumn moon' MODEL=path.gguf)"
 	@echo "  make test      install what the tests need, then run all of them"
 	@echo "  make thread-sanitizer   run the managed worker's tests under it (WORKER_STRESS_SECONDS=300)"
+	@echo "  make address-sanitizer  run the kernels' tests and golden models under it"
 	@echo "  make aarch64   build for 64-bit ARM, and run the engine's tests and some models under emulation"
 	@echo "  make check     formatting and lints"
 	@echo "  make build     the release library, shared and static (FEATURES='cuda http')"
@@ -87,6 +88,9 @@ test:
 
 thread-sanitizer:
 	@packaging/thread-sanitizer.sh
+
+address-sanitizer:
+	@packaging/address-sanitizer.sh
 
 aarch64:
 	@packaging/aarch64.sh

@@ -4,14 +4,11 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 . packaging/step.sh
+. packaging/golden-models.sh
 
 target=aarch64-unknown-linux-gnu
 built="${CARGO_TARGET_DIR:-target}/$target"
 folder="$built/engine_tests"
-
-# A model of each way to store weights, and each piece of arithmetic that only some architectures have.
-golden_models=llama-f32,llama-f16,llama-bf16,llama-q4_0,llama-q4_1,llama-q5_0,llama-q5_1,llama-q8_0,llama-q2_k,llama-q3_k_s,llama-q4_k_s
-golden_models+=,llama-q4_k_m,llama-q5_k_s,llama-q6_k,llama-iq4_nl,llama-iq4_xs,gemma2-q8_0,gpt2-q8_0,gpt-oss-mxfp4_moe
 
 # All the emulator knows, and a CPU without dot products.
 whole_cpu=max
