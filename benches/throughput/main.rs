@@ -3,6 +3,7 @@
 //!
 //! `cargo bench --bench throughput -- [OPTIONS] MODEL.gguf...` prints one table; `make bench` makes the models first.
 
+mod figures;
 mod machine;
 mod ours;
 mod peer;
@@ -11,13 +12,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
+use figures::{Figures, Rates};
 use machine::{cores, read_bandwidth};
 
 const HELP: &str = "Usage: cargo bench --bench throughput -- [OPTIONS] MODEL.gguf...
 
-Prints a line for each model, and with a peer one for it and one for the ratio of the two:
+Prints a line for each model, and with a peer one for it and one for the ratio of the two. Model and peer take turns, some
+rounds of each, since machines change with time: every figure is the median of its rounds, and so is every ratio:
   pre 512, pre 16   tokens per second of prompts
-  decode            tokens per second of one session; then as a share of the read bandwidth measured in this run
+  decode            tokens per second of one session; then as a share of the read bandwidth measured just before
   1 thread          the same with one thread
   8 and 16 sess     all sessions' tokens per second over one session's
   at 4096           tokens per second after so many tokens; then how much longer a token takes than after none,
@@ -26,13 +29,12 @@ Prints a line for each model, and with a peer one for it and one for the ratio o
   memory            most memory of that process above the file's size, in MiB
 
   --peer PYTHON     a Python with llama-cpp-python installed
+  --rounds N        default 3
   --threads N       threads for both; default: all cores
   --context N       tokens before the late decoding (default 4096; 0: without)
   --only PARTS      some of prefill,decode,single,sessions,late,start (with commas); decode is always there
   --first-token     only load one model, run to the first token, and print the most memory held";
 
-/// Of each measurement; their median counts.
-const PASSES: usize = 3;
 const DECODE_TOKENS: u32 = 48;
 
 fn main() {
@@ -55,6 +57,7 @@ fn main() {
 struct Wishes {
     models: Vec<PathBuf>,
     peer: Option<PathBuf>,
+    rounds: u32,
     threads: u32,
     context: u32,
     only: Option<String>,
@@ -63,8 +66,15 @@ struct Wishes {
 
 impl Wishes {
     fn read(mut given: impl Iterator<Item = String>) -> Result<Self, String> {
-        let mut wishes =
-            Self { models: Vec::new(), peer: None, threads: cores(), context: 4096, only: None, first_token: false };
+        let mut wishes = Self {
+            models: Vec::new(),
+            peer: None,
+            rounds: 3,
+            threads: cores(),
+            context: 4096,
+            only: None,
+            first_token: false,
+        };
         while let Some(argument) = given.next() {
             let mut number = |name: &str| -> Result<u32, String> {
                 let number = given.next().ok_or(format!("{name} needs a number"))?;
@@ -78,6 +88,7 @@ impl Wishes {
                 // Cargo adds this to every bench.
                 "--bench" => {}
                 "--peer" => wishes.peer = Some(given.next().ok_or("--peer needs a Python")?.into()),
+                "--rounds" => wishes.rounds = number("--rounds")?.max(1),
                 "--threads" => wishes.threads = number("--threads")?.max(1),
                 "--context" => wishes.context = number("--context")?,
                 "--only" => wishes.only = Some(given.next().ok_or("--only needs a list of parts")?),
@@ -97,85 +108,19 @@ impl Wishes {
     }
 }
 
-/// Tokens per second, where nothing else is said; what was not measured is `None`.
-#[derive(Default)]
-struct Figures {
-    prefill_long: Option<f64>,
-    prefill_short: Option<f64>,
-    decode: Option<f64>,
-    decode_single: Option<f64>,
-    decode_late: Option<f64>,
-    eight: Option<f64>,
-    sixteen: Option<f64>,
-    bytes_per_token: Option<f64>,
-    /// Of the keys and values of the long context.
-    context_bytes: Option<f64>,
-    start_seconds: Option<f64>,
-    memory_bytes: Option<f64>,
-}
-
-/// What the table's lines have in common.
+/// What plain reads reached just before, in bytes per second.
 struct Bandwidth {
     all: f64,
     single: f64,
 }
 
 fn print_table(wishes: &Wishes) -> Result<(), String> {
-    let bandwidth = Bandwidth { all: read_bandwidth(wishes.threads), single: read_bandwidth(1) };
-    println!("{}; kernels: {}", machine::processor(), ours::kernels(wishes.threads));
-    println!(
-        "threads: {}; read bandwidth: {:.1} GB/s, with one thread {:.1} GB/s",
-        wishes.threads,
-        bandwidth.all / 1e9,
-        bandwidth.single / 1e9
-    );
-    println!(
-        "{:<20} {:>8} {:>8} {:>8} {:>5} {:>8} {:>5} {:>6} {:>7} {:>8} {:>14} {:>6} {:>6}",
-        "model",
-        "pre 512",
-        "pre 16",
-        "decode",
-        "of bw",
-        "1 thread",
-        "of bw",
-        "8 sess",
-        "16 sess",
-        format!("at {}", wishes.context),
-        "longer (by kv)",
-        "start",
-        "memory"
-    );
+    println!("{}; kernels: {}; threads: {}", machine::processor(), ours::kernels(wishes.threads), wishes.threads);
+    println!("{}", figures::head(wishes.context));
     let mut failures = Vec::new();
     for path in &wishes.models {
-        let measured = ours::measure(path, wishes).and_then(|mut figures| {
-            if wishes.want("start") {
-                start(&mut figures, path, || own_first_token(path, wishes.threads))?;
-            }
-            Ok(figures)
-        });
-        let ours = match measured {
-            Ok(figures) => figures,
-            Err(message) => {
-                failures.push(format!("{}: {message}", path.display()));
-                continue;
-            }
-        };
-        print_line(&name(path), &ours, &bandwidth);
-        let Some(python) = &wishes.peer else { continue };
-        let measured = peer::measure(python, path, wishes).and_then(|mut figures| {
-            if wishes.want("start") {
-                start(&mut figures, path, || peer::first_token(python, path, wishes.threads))?;
-            }
-            figures.bytes_per_token = ours.bytes_per_token;
-            figures.context_bytes = ours.context_bytes;
-            Ok(figures)
-        });
-        match measured {
-            Ok(theirs) => {
-                print_line("  llama.cpp", &theirs, &bandwidth);
-                print_ratios(&ours, &theirs);
-            }
-            Err(message) => failures.push(format!("{}: peer: {message}", path.display())),
+        if let Err(message) = print_model(path, wishes) {
+            failures.push(format!("{}: {message}", path.display()));
         }
     }
     if failures.is_empty() {
@@ -185,17 +130,62 @@ fn print_table(wishes: &Wishes) -> Result<(), String> {
     }
 }
 
-/// The file is warm by now: the same model was measured just before.
-fn start(figures: &mut Figures, path: &Path, process: impl Fn() -> Result<u64, String>) -> Result<(), String> {
-    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
-    let mut seconds = Vec::new();
-    for _ in 0..PASSES {
-        let begun = Instant::now();
-        let peak = process()?;
-        seconds.push(begun.elapsed().as_secs_f64());
-        figures.memory_bytes = Some(peak as f64 - size as f64);
+fn print_model(path: &Path, wishes: &Wishes) -> Result<(), String> {
+    let (mut ours, mut theirs, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bandwidths, mut failure) = (Vec::new(), None);
+    for _ in 0..wishes.rounds {
+        let bandwidth = Bandwidth { all: read_bandwidth(wishes.threads), single: read_bandwidth(1) };
+        let rates = own_round(path, wishes)?;
+        let line = Figures::of(&rates, &rates, &bandwidth);
+        if let (Some(python), None) = (&wishes.peer, &failure) {
+            match peer_round(python, path, wishes) {
+                Ok(peer) => {
+                    let beside = Figures::of(&peer, &rates, &bandwidth);
+                    ratios.push(line.over(&beside));
+                    theirs.push(beside);
+                }
+                Err(message) => failure = Some(format!("peer: {message}")),
+            }
+        }
+        ours.push(line);
+        bandwidths.push(bandwidth);
     }
-    figures.start_seconds = Some(median(seconds.into_iter()));
+    let read = |of: fn(&Bandwidth) -> f64| median(bandwidths.iter().map(of)) / 1e9;
+    println!("{}", Figures::medians(&ours).line(&name(path), None));
+    if !theirs.is_empty() {
+        println!("{}", Figures::medians(&theirs).line("  llama.cpp", None));
+        println!("{}", Figures::medians(&ratios).line("  ratio", Some(2)));
+    }
+    println!(
+        "  read: {:.1} GB/s, with one thread {:.1}",
+        read(|bandwidth| bandwidth.all),
+        read(|bandwidth| bandwidth.single)
+    );
+    failure.map_or(Ok(()), Err)
+}
+
+fn own_round(path: &Path, wishes: &Wishes) -> Result<Rates, String> {
+    let mut rates = ours::measure(path, wishes)?;
+    if wishes.want("start") {
+        start(&mut rates, path, || own_first_token(path, wishes.threads))?;
+    }
+    Ok(rates)
+}
+
+fn peer_round(python: &Path, path: &Path, wishes: &Wishes) -> Result<Rates, String> {
+    let mut rates = peer::measure(python, path, wishes)?;
+    if wishes.want("start") {
+        start(&mut rates, path, || peer::first_token(python, path, wishes.threads))?;
+    }
+    Ok(rates)
+}
+
+/// The file is warm by now: the same model was measured just before.
+fn start(rates: &mut Rates, path: &Path, process: impl Fn() -> Result<u64, String>) -> Result<(), String> {
+    let size = std::fs::metadata(path).map_err(|error| error.to_string())?.len();
+    let begun = Instant::now();
+    rates.memory_bytes = Some(process()? as f64 - size as f64);
+    rates.start_seconds = Some(begun.elapsed().as_secs_f64());
     Ok(())
 }
 
@@ -208,55 +198,6 @@ fn own_first_token(path: &Path, threads: u32) -> Result<u64, String> {
         .map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(if output.status.success() { &output.stdout } else { &output.stderr });
     text.trim().parse().map_err(|_| text.trim().to_owned())
-}
-
-fn print_line(name: &str, figures: &Figures, bandwidth: &Bandwidth) {
-    let share = |rate: Option<f64>, of: f64| Some(rate? * figures.bytes_per_token? / of);
-    let over_one = |rate: Option<f64>| Some(rate? / figures.decode?);
-    let longer = || Some((figures.decode? / figures.decode_late? - 1.0) * 100.0);
-    let explained = || Some(figures.context_bytes? / figures.bytes_per_token? * 100.0);
-    let late = match (longer(), explained()) {
-        (Some(longer), Some(explained)) => format!("{longer:+.1}% ({explained:.1}%)"),
-        _ => "-".to_owned(),
-    };
-    println!(
-        "{name:<20} {:>8} {:>8} {:>8} {:>5} {:>8} {:>5} {:>6} {:>7} {:>8} {late:>14} {:>6} {:>6}",
-        shown(figures.prefill_long, 1),
-        shown(figures.prefill_short, 1),
-        shown(figures.decode, 2),
-        shown(share(figures.decode, bandwidth.all), 2),
-        shown(figures.decode_single, 2),
-        shown(share(figures.decode_single, bandwidth.single), 2),
-        shown(over_one(figures.eight), 2),
-        shown(over_one(figures.sixteen), 2),
-        shown(figures.decode_late, 2),
-        shown(figures.start_seconds, 2),
-        shown(figures.memory_bytes.map(|bytes| bytes / f64::from(1 << 20)), 0),
-    );
-}
-
-/// How many times as fast we are; of the start, how many times as long it takes.
-fn print_ratios(ours: &Figures, theirs: &Figures) {
-    let ratio = |ours: Option<f64>, theirs: Option<f64>| Some(ours? / theirs?);
-    println!(
-        "{:<20} {:>8} {:>8} {:>8} {:>5} {:>8} {:>5} {:>6} {:>7} {:>8} {:>14} {:>6}",
-        "  ratio",
-        shown(ratio(ours.prefill_long, theirs.prefill_long), 2),
-        shown(ratio(ours.prefill_short, theirs.prefill_short), 2),
-        shown(ratio(ours.decode, theirs.decode), 2),
-        "",
-        shown(ratio(ours.decode_single, theirs.decode_single), 2),
-        "",
-        "",
-        "",
-        shown(ratio(ours.decode_late, theirs.decode_late), 2),
-        "",
-        shown(ratio(ours.start_seconds, theirs.start_seconds), 2),
-    );
-}
-
-fn shown(figure: Option<f64>, decimals: usize) -> String {
-    figure.map_or_else(|| "-".to_owned(), |figure| format!("{figure:.decimals$}"))
 }
 
 fn median(values: impl Iterator<Item = f64>) -> f64 {

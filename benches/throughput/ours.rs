@@ -8,13 +8,16 @@ use worker::engine::Device;
 use worker::inference::{Event, LoadOptions, Model, Next, Prompt, SamplingOptions, Session, SessionRequest};
 
 use crate::machine::peak_resident_bytes;
-use crate::{median, Figures, Wishes, DECODE_TOKENS, PASSES};
+use crate::{median, Rates, Wishes, DECODE_TOKENS};
+
+/// Of decoding after short and long prompts.
+const TURNS: usize = 3;
 
 /// Everything but the start, which wants a process of its own.
-pub fn measure(path: &Path, wishes: &Wishes) -> Result<Figures, String> {
+pub fn measure(path: &Path, wishes: &Wishes) -> Result<Rates, String> {
     let context = wishes.context.max(1024) + DECODE_TOKENS + 16;
     let model = load(path, wishes.threads, context)?;
-    let mut figures = Figures { decode: Some(decode(&model, 4)?), ..Figures::default() };
+    let mut figures = Rates { decode: Some(decode(&model, 4)?), ..Rates::default() };
     if wishes.want("prefill") {
         figures.prefill_long = Some(prefill(&model, 512)?);
         figures.prefill_short = Some(prefill(&model, 16)?);
@@ -66,34 +69,23 @@ fn prompt(length: u32, salt: u32) -> Vec<u32> {
 
 /// Tokens per second of a prompt of `length`.
 fn prefill(model: &Arc<Model>, length: u32) -> Result<f64, String> {
-    let mut rates = Vec::new();
-    for pass in 0..PASSES as u32 {
-        // A prompt of its own: the prefix cache would answer a repeated one.
-        let session = run(model, &prompt(length, length * 3 + pass), 1)?;
-        rates.push(f64::from(length) / session.usage().prefill_seconds);
-    }
-    Ok(median(rates.into_iter()))
+    Ok(f64::from(length) / run(model, &prompt(length, length * 3), 1)?.usage().prefill_seconds)
 }
 
-/// Tokens per second after a prompt of `length`.
-fn decode(model: &Arc<Model>, length: u32) -> Result<f64, String> {
-    let rates: Vec<f64> = (0..PASSES).map(|_| decode_once(model, length)).collect::<Result<_, _>>()?;
-    Ok(median(rates.into_iter()))
-}
-
-/// The same after a short prompt and after one of `length`, by turns: their ratio counts, and machines change with time.
+/// Tokens per second after a short prompt and after one of `length`, by turns: their ratio counts, and machines change with time.
 fn decode_in_turn(model: &Arc<Model>, length: u32) -> Result<(f64, f64), String> {
-    decode_once(model, length)?; // reads the prompt
+    decode(model, length)?; // reads the prompt
     let (mut early, mut late) = (Vec::new(), Vec::new());
-    for _ in 0..3 * PASSES {
-        early.push(decode_once(model, 4)?);
-        late.push(decode_once(model, length)?);
+    for _ in 0..TURNS {
+        early.push(decode(model, 4)?);
+        late.push(decode(model, length)?);
     }
     Ok((median(early.into_iter()), median(late.into_iter())))
 }
 
-fn decode_once(model: &Arc<Model>, length: u32) -> Result<f64, String> {
-    // The same prompt each time: only the first pass has to read it.
+/// Tokens per second after a prompt of `length`.
+fn decode(model: &Arc<Model>, length: u32) -> Result<f64, String> {
+    // The same prompt each time: only the first has to be read.
     let usage = run(model, &prompt(length, 1), DECODE_TOKENS)?.usage();
     Ok(f64::from(usage.generated_tokens - 1) / usage.decode_seconds)
 }
@@ -123,15 +115,11 @@ fn finish(session: &Session) -> Result<(), String> {
 
 /// Tokens per second of so many sessions decoding at once, all together, over the time that the slowest took.
 fn together(model: &Arc<Model>, count: u32) -> Result<f64, String> {
-    let mut rates = Vec::new();
-    for _ in 0..PASSES {
-        let sessions: Vec<_> =
-            (0..count).map(|place| start(model, &[3, 4, 5, 10 + place], DECODE_TOKENS)).collect::<Result<_, _>>()?;
-        for session in &sessions {
-            finish(session)?;
-        }
-        let slowest = sessions.iter().map(|session| session.usage().decode_seconds).fold(0.0, f64::max);
-        rates.push(f64::from(count * (DECODE_TOKENS - 1)) / slowest);
+    let sessions: Vec<_> =
+        (0..count).map(|place| start(model, &[3, 4, 5, 10 + place], DECODE_TOKENS)).collect::<Result<_, _>>()?;
+    for session in &sessions {
+        finish(session)?;
     }
-    Ok(median(rates.into_iter()))
+    let slowest = sessions.iter().map(|session| session.usage().decode_seconds).fold(0.0, f64::max);
+    Ok(f64::from(count * (DECODE_TOKENS - 1)) / slowest)
 }

@@ -23,15 +23,15 @@ def main():
         print(peak_resident_bytes())
         return
     model = load(given.model, given.threads, max(1024, given.context) + given.tokens + 16)
-    answer = {"decode": median(decode(model, 4, given.tokens) for _ in range(3))}
+    answer = {"decode": decode(model, 4, given.tokens)}
     if given.prefill:
-        answer["prefill_512"] = median(prefill(model, 512) for _ in range(3))
-        answer["prefill_16"] = median(prefill(model, 16) for _ in range(3))
+        answer["prefill_512"] = prefill(model, 512)
+        answer["prefill_16"] = prefill(model, 16)
     if given.context:
         answer["decode_late"] = decode(model, given.context, given.tokens)
     if given.single:
         model = load(given.model, 1, 1024)
-        answer["decode_single"] = median(decode(model, 4, given.tokens) for _ in range(3))
+        answer["decode_single"] = decode(model, 4, given.tokens)
     print(json.dumps(answer))
 
 
@@ -60,11 +60,6 @@ def decode(model, context, tokens):
 def peak_resident_bytes():
     with open("/proc/self/status", encoding="ascii") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
-
-
-def median(values):
-    values = sorted(values)
-    return values[len(values) // 2]
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Figures, Wishes, DECODE_TOKENS};
+use crate::{Rates, Wishes, DECODE_TOKENS};
 
 /// Everything but the start.
-pub fn measure(python: &Path, model: &Path, wishes: &Wishes) -> Result<Figures, String> {
+pub fn measure(python: &Path, model: &Path, wishes: &Wishes) -> Result<Rates, String> {
     let context = if wishes.want("late") { wishes.context } else { 0 };
     let mut arguments =
         vec!["--tokens".to_owned(), DECODE_TOKENS.to_string(), "--context".to_owned(), context.to_string()];
@@ -18,13 +18,13 @@ pub fn measure(python: &Path, model: &Path, wishes: &Wishes) -> Result<Figures, 
     let answer = ask(python, model, wishes.threads, &arguments)?;
     let found: serde_json::Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
     let figure = |key: &str| found[key].as_f64();
-    Ok(Figures {
+    Ok(Rates {
         prefill_long: figure("prefill_512"),
         prefill_short: figure("prefill_16"),
         decode: figure("decode"),
         decode_late: figure("decode_late"),
         decode_single: figure("decode_single"),
-        ..Figures::default()
+        ..Rates::default()
     })
 }
 
