@@ -23,8 +23,6 @@ using worker::cpu::TileShape;
 
 namespace {
 
-typedef std::vector<std::vector<float>> Outputs;
-
 float fused(float a, float b, float c) { return without_denormals(std::fma(a, b, c)); }
 
 /* Of one row of weights with one of activations, which is as long as 32 divides. */

@@ -21,8 +21,6 @@ using worker::cpu::TileShape;
 
 namespace {
 
-typedef std::vector<std::vector<float>> Outputs;
-
 struct Problem : RandomProblem {
     using RandomProblem::RandomProblem;
 

@@ -70,8 +70,6 @@ INLINE void transpose(Lanes (&rows)[16]) {
 struct Problem : RandomProblem {
     using RandomProblem::RandomProblem;
 
-    typedef std::vector<std::vector<float>> Outputs;
-
     bool is_float() const { return traits_of(type).block_length == 1; }
 
     /* Of activation rows [first, first + vectors), weight rows [first_row, last_row); by the model, or by what there is. */
@@ -98,7 +96,7 @@ struct Problem : RandomProblem {
 void check_by(bool real, const Problem &problem) {
     const std::string name = std::string(traits_of(problem.type).name) + " " + std::to_string(problem.rows) + "x" + std::to_string(problem.columns) + " by " +
                              std::to_string(problem.count);
-    Problem::Outputs together(problem.count, std::vector<float>(problem.rows)), apart = together;
+    Outputs together(problem.count, std::vector<float>(problem.rows)), apart = together;
     problem.multiply(real, 0, problem.count, 0, problem.rows, together);
     for (uint64_t first = 0, vectors = 1; first < problem.count; first += vectors, vectors = vectors * 2 + 1)
         for (uint64_t row = 0, part = 3; row < problem.rows; row += part, part = part * 4)

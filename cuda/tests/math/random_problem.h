@@ -6,6 +6,8 @@
 
 #include "random_data.h"
 
+typedef std::vector<std::vector<float>> Outputs; /* of each activation row, of each row of weights */
+
 struct RandomProblem {
     worker::TensorType type;
     uint64_t rows, columns, count;
